@@ -1,0 +1,1 @@
+"""What the pipeline's stages share, a module per idea."""

@@ -1,0 +1,115 @@
+"""Downloads: from the first source that delivers the right bytes."""
+
+import hashlib
+import os
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from fsspec.core import url_to_fs
+from tqdm import tqdm
+
+from convline.datasets import Dataset, File
+from convline.files import written
+from convline.stage import Problem, one_line
+
+TIMEOUT = 10  # seconds to connect, and seconds of silence while reading
+ATTEMPTS = 2  # at a source that broke off; a silent one is left at once, as there may be several
+CHUNK = 1 << 16  # bytes
+
+
+class NotDelivered(Problem):
+    """No source delivered a file."""
+
+
+class SourceError(Exception):
+    """A source did not deliver the right bytes. `again`: another attempt may."""
+
+    def __init__(self, reason: str, again: bool = False) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+def sources(dataset: Dataset) -> tuple[str, ...]:
+    """Where to look for the files of `dataset`, in order: CONVLINE_MIRROR, then its mirrors."""
+    first = os.environ.get("CONVLINE_MIRROR")
+    return (first, *dataset.mirrors) if first else dataset.mirrors
+
+
+def download(sources: tuple[str, ...], name: str, file: File, target: Path) -> None:
+    """Write the file `name` from the first of `sources` that has the bytes of `file` to `target`.
+
+    A source is a folder or a URL that fsspec can open, `name` excluded. Raises `NotDelivered`,
+    which says for each source why, and `Problem` where `target` cannot be written.
+    """
+    failures = []
+    for source in sources:
+        url = f"{source.rstrip('/')}/{name}"
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return _download(url, file, target)
+            except SourceError as error:
+                if not error.again or attempt == ATTEMPTS:
+                    failures.append(f"{source} ({error})")
+                    break
+    raise NotDelivered(
+        f"no source delivered {name}: {'; '.join(failures) or 'the dataset names no mirror'}; "
+        "set CONVLINE_MIRROR to a folder or URL that has it"
+    )
+
+
+def _download(url: str, file: File, target: Path) -> None:
+    algorithm, expected = file.checksum.split(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    received = 0
+    progress = tqdm(
+        total=file.bytes, desc=target.name, unit="B", unit_scale=True, leave=False, disable=None
+    )
+    with written(target) as output, closing(_read(url)) as chunks, progress:
+        for chunk in chunks:
+            received += len(chunk)
+            if received > file.bytes:
+                raise SourceError(f"sends more than the {file.bytes:,} bytes expected")
+            digest.update(chunk)
+            output.write(chunk)
+            progress.update(len(chunk))
+        if received < file.bytes:
+            raise SourceError(f"ended after {received:,} of {file.bytes:,} bytes", again=True)
+        if digest.hexdigest() != expected:
+            raise SourceError(f"has other bytes: its {algorithm} is {digest.hexdigest()}")
+
+
+def _read(url: str) -> Generator[bytes]:
+    """The bytes at `url` in chunks. Raises `SourceError`."""
+    file_system: dict[str, Any] = {}
+    file: dict[str, Any] = {}
+    if url.startswith(("http://", "https://")):
+        timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=TIMEOUT)
+        # A proxy or server must not unzip on the way
+        file_system["headers"] = {"Accept-Encoding": "identity"}
+        file_system["client_kwargs"] = {
+            "timeout": timeout,
+            "trust_env": True,
+            "auto_decompress": False,
+            # Left to fsspec, the connection of a 404 stays open, and aiohttp complains on stderr
+            "raise_for_status": True,
+        }
+        # One plain request, read as a stream: without a size, fsspec asks for it first and
+        # reports whatever goes wrong as "file not found"
+        file.update(block_size=0, size=1)
+    try:
+        fs, path = url_to_fs(url, **file_system)
+        with fs.open(path, "rb", **file) as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except TimeoutError as error:
+        raise SourceError(f"no answer for {TIMEOUT} seconds") from error
+    except aiohttp.ClientResponseError as error:
+        raise SourceError(f"{error.status} {error.message}", error.status >= 500) from error
+    except FileNotFoundError as error:
+        raise SourceError("not found") from error
+    except Exception as error:  # each of fsspec's file systems raises its own kinds
+        again = isinstance(error, OSError | aiohttp.ClientError)
+        raise SourceError(one_line(error) or type(error).__name__, again) from error

@@ -1,0 +1,41 @@
+"""Files that appear complete or not at all."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from convline.stage import Problem, os_reason
+
+
+@contextmanager
+def written(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` for writing bytes, and name it `path` once all is on the disk.
+
+    Makes the folder where it is missing. After an error, the unfinished file is removed and what
+    was at `path` before is untouched. After Ctrl-C or kill -9 the unfinished file, PATH.part,
+    stays until the next run, which writes over it. Raises `Problem` where the system refuses a
+    write, as on a full disk.
+    """
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Problem(f"{path} cannot be written: {os_reason(error)}") from error
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as indented UTF-8 JSON, complete or not at all."""
+    with written(path) as file:
+        file.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

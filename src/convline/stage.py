@@ -1,0 +1,50 @@
+"""How a stage ends: its problems in one line, its exit code for DVC."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Problem(Exception):
+    """Something that the user can put right. Its text is the one line that they read."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run `main` as a stage or command, named after the script.
+
+    A `Problem` or an operating-system error ends in one line on stderr and exit code 1.
+    Ctrl-C ends in exit code 130: were it 0, DVC would take the outputs for finished.
+    """
+    name = Path(sys.argv[0]).stem
+
+    def interrupted(*_: object) -> None:
+        # At once: an exception that passes through TensorFlow's native code can corrupt its heap
+        os.write(2, f"{name}: interrupted\n".encode())
+        os._exit(130)
+
+    previous = signal.getsignal(signal.SIGINT)
+    if previous is signal.default_int_handler:  # and not ignored, as in a script's background job
+        signal.signal(signal.SIGINT, interrupted)
+    try:
+        main()
+    except Problem as problem:
+        print(f"{name}: {one_line(problem)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        print(f"{name}: {one_line(os_reason(error))}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def one_line(text: object) -> str:
+    """`text` with every run of white space, line ends included, as one space."""
+    return " ".join(str(text).split())
+
+
+def os_reason(error: OSError) -> str:
+    """What went wrong and with which file, without Python's error number."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason

@@ -1,0 +1,36 @@
+"""Bring the dataset's four files to data/raw/, from the first source that has the right bytes."""
+
+from pathlib import Path
+
+from convline import datasets, params, stage
+
+RAW = Path("data/raw")
+
+
+class Params(params.Schema):
+    """What fetch reads from params.yaml."""
+
+    dataset: str
+
+
+def main() -> None:
+    """Read `dataset`, get its files, write them."""
+    name = params.load("fetch", Params).dataset
+    dataset = datasets.load(name)
+
+    if dataset.files == "scikit-learn":
+        # Slow to import, and needed for this dataset only
+        from convline import digits, idx
+
+        for file_name, array in digits.make().items():
+            idx.write(RAW / file_name, array)
+    else:
+        from convline.download import download, sources
+
+        for file_name, file in dataset.files.items():
+            download(sources(dataset), file_name, file, RAW / file_name)
+    print(f"fetch: {name} is in {RAW}/")
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,204 @@
+"""A tiny copy of the project, on generated images, in which tests run the real commands."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from convline import idx
+from convline.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CLASSES = ["ant", "bee", "cat"]
+SHAPE = (12, 12)
+TINY = {
+    "dataset": "tiny",
+    "validation_size": 60,
+    "conv_filters": [4, 8],
+    "conv_kernels": [3, 3],
+    "dense_units": 8,
+    "epochs": 2,
+    "batch_size": 32,
+    "learning_rate": 0.01,
+}
+
+
+@dataclass
+class Project:
+    """A git and DVC repository at `path`, and the commands that people run in it."""
+
+    path: Path
+    mirror: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for its commands: this Python first, nothing of DVC or make from outside."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        return inherited | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "CONVLINE_MIRROR": str(self.mirror),
+            "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    def run(
+        self, *command: str, ok: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `command` in the project. With `ok`, it has to succeed."""
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if ok and result.returncode:
+            pytest.fail(
+                f"{command} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
+            )
+        return result
+
+    def dvc(self, *arguments: str, ok: bool = True) -> str:
+        """Run dvc and return all that it prints."""
+        result = self.run("dvc", *arguments, ok=ok)
+        return result.stdout + result.stderr
+
+    def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one stage's script as DVC does, whatever its exit code."""
+        return self.run("python", f"src/{name}.py", ok=False, **environment)
+
+    def problem(self, name: str, **environment: str) -> str:
+        """Run one stage's script, which has to end as bad input does, and return its one line."""
+        result = self.stage(name, **environment)
+        lines = result.stderr.splitlines()
+        assert result.returncode == 1, result
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith(f"{name}: ")
+        assert not list(self.path.rglob("*.part"))
+        return lines[0]
+
+    def set_params(self, **values: object) -> None:
+        """Change keys of params.yaml."""
+        path = self.path / "params.yaml"
+        content = YAML().load(path)
+        content.update(values)
+        YAML().dump(content, path)
+
+    def set_dataset(self, name: str, **values: object) -> None:
+        """Change keys of an entry of datasets.yaml, which may be new."""
+        path = self.path / "datasets.yaml"
+        entries = yaml.safe_load(path.read_text())
+        entries[name] = entries.get(name, {}) | values
+        path.write_text(yaml.safe_dump(entries, sort_keys=False))
+
+    def commit(self, message: str = "Change") -> None:
+        """Commit all that git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def hashes(self) -> dict[str, str]:
+        """The sha256 of dvc.lock and every output, by path."""
+        files = [
+            self.path / "dvc.lock",
+            *(p for top in ("data", "models", "metrics") for p in (self.path / top).rglob("*")),
+        ]
+        return {
+            str(file.relative_to(self.path)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+            if file.is_file()
+        }
+
+    def copy(self, path: Path) -> "Project":
+        """A copy of the project at another place, its outputs and cache included."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Project(path, self.mirror)
+
+
+def tiny_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise (count, 12, 12) with a bright bar whose place is the label (count,): easy to learn."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % len(CLASSES)).astype(np.uint8)
+    images = random.integers(0, 100, (count, *SHAPE), dtype=np.uint8)
+    for image, label in zip(images, labels):
+        image[4 * label : 4 * label + 3] += 120
+    return images, labels
+
+
+def describe(folder: Path) -> dict[str, object]:
+    """The files of `folder` as an entry of datasets.yaml lists them."""
+    return {
+        file.name: {
+            "bytes": file.stat().st_size,
+            "checksum": f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}",
+        }
+        for file in sorted(folder.iterdir())
+    }
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four files of the tiny dataset. Tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("mirror")
+    for images, labels, count, seed in (
+        (TRAIN_IMAGES, TRAIN_LABELS, 300, 1),
+        (TEST_IMAGES, TEST_LABELS, 90, 2),
+    ):
+        for name, array in zip((images, labels), tiny_images(count, seed)):
+            idx.write(folder / name, array)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fresh(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project as just cloned, with the tiny dataset. Tests leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("fresh") / "project", mirror)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, target = REPOSITORY / name, project.path / name
+        if source.is_file() and not name.startswith(("metrics/", "dvc.lock")):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    project.set_params(**TINY)
+    project.set_dataset("tiny", shape=list(SHAPE), classes=CLASSES, files=describe(mirror))
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@example.com")
+    project.commit("Start")
+    return project
+
+
+@pytest.fixture(scope="session")
+def reproduced(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after `dvc repro`, committed. Tests leave it as it is."""
+    project = fresh.copy(tmp_path_factory.mktemp("reproduced") / "project")
+    project.dvc("repro")
+    project.commit("Reproduce")
+    return project
+
+
+@pytest.fixture
+def clone(fresh: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, as just cloned."""
+    return fresh.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def project(reproduced: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, after `dvc repro`."""
+    return reproduced.copy(tmp_path / "project")
