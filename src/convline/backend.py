@@ -1,0 +1,96 @@
+"""What only one of Keras's backends has: its threads, its determinism, its compiler.
+
+Imports Keras nowhere at the top: the backend is chosen before Keras is first imported.
+"""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from convline.params import Int, Schema
+from convline.stage import Problem
+
+BackendName = Literal["tensorflow", "jax"]
+Threads = Annotated[Int, Field(ge=1, le=1024)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
+
+
+class BackendParams(Schema):
+    """What every stage that computes with Keras reads from params.yaml."""
+
+    backend: BackendName
+    threads: Threads
+
+
+def configure(params: BackendParams, seed: int = 0) -> None:
+    """Choose the backend and make it compute the same from run to run on one machine.
+
+    To be called before anything imports Keras. Raises `Problem` where the backend is not
+    installed.
+    """
+    if importlib.util.find_spec(params.backend) is None:
+        raise Problem(
+            f"params.yaml: backend is {params.backend}, which is not installed; "
+            f"`pip install {params.backend}` in the environment, or choose another"
+        )
+    os.environ["KERAS_BACKEND"] = params.backend
+    if params.backend == "tensorflow":
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # its default differs between processors
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # notes on how TensorFlow was built
+        with _stderr_hidden():
+            import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(params.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(params.threads)
+        tf.config.experimental.enable_op_determinism()
+    else:
+        os.environ["NPROC"] = str(params.threads)  # the size of XLA's thread pool
+        os.environ["XLA_FLAGS"] = "--xla_gpu_deterministic_ops=true"
+
+    with _stderr_hidden():  # it seeds TensorFlow too, wherever that is installed
+        import keras
+
+        keras.utils.set_random_seed(seed)
+    # A keras.json in the home folder can change both
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+
+
+@contextmanager
+def _stderr_hidden() -> Iterator[None]:
+    """Keep what native code writes to stderr, and show it only after an error.
+
+    TensorFlow's libraries greet with notes that no log level silences
+    (github.com/tensorflow/tensorflow/issues/100442).
+    """
+    with tempfile.TemporaryFile() as notes:
+        stderr = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def jit_compile() -> bool | str:
+    """Whether Keras should compile steps with XLA.
+
+    Not for TensorFlow on a CPU: there it makes this network four to five times slower.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.config.list_physical_devices("GPU") else False

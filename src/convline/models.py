@@ -1,0 +1,78 @@
+"""Models on disk: .keras files whose bytes depend on the model alone."""
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from convline.files import written
+from convline.stage import Problem, one_line
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Write `model` to `path`, without the optimizer, the same bytes for the same model."""
+    without_optimizer = keras.Sequential(model.layers, name=model.name)
+    without_optimizer.build(model.input_shape)
+    with written(path) as file, tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        without_optimizer.save(saved)
+        file.write(canonical(saved.read_bytes()))
+
+
+def canonical(archive: bytes) -> bytes:
+    """A .keras archive without what differs between two savings of one model.
+
+    That is the date in metadata.json, the times of the zip entries, and `shared_object_id` in
+    config.json, a memory address: ids are numbered in the order of their appearance.
+    """
+    result = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(result, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                metadata = json.loads(content)
+                metadata["date_saved"] = "1980-01-01@00:00:00"
+                content = json.dumps(metadata).encode()
+            elif name == "config.json":
+                content = json.dumps(_renumbered(json.loads(content), {})).encode()
+            target.writestr(zipfile.ZipInfo(name, EPOCH), content)
+    return result.getvalue()
+
+
+def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
+    if isinstance(config, list):
+        return [_renumbered(item, numbers) for item in config]
+    if isinstance(config, dict):
+        return {
+            key: numbers.setdefault(value, len(numbers))
+            if key == "shared_object_id"
+            else _renumbered(value, numbers)
+            for key, value in config.items()
+        }
+    return config
+
+
+def load(path: Path) -> keras.Model:
+    """The model at `path`. Raises `Problem` where it is missing or no Keras model."""
+    if not path.exists():
+        raise Problem(f"{path} is missing; `dvc repro train` makes it")
+    try:
+        if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+            raise zipfile.BadZipFile("its zip archive is damaged")
+        model = keras.saving.load_model(path, compile=False)
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"it holds a {type(model).__name__}")
+        return model
+    except Exception as error:  # whatever a damaged zip, JSON or HDF5 file leads to
+        reason = one_line(error)
+        reason = reason if len(reason) <= 120 else reason[:117] + "..."
+        raise Problem(f"{path} is no Keras model: {reason}; `dvc repro train` makes it") from error

@@ -1,0 +1,94 @@
+"""Training: a model and data in, the best epoch's weights and the history out."""
+
+import math
+from dataclasses import dataclass
+
+import keras
+
+from convline import backend
+from convline.arrays import Labelled
+from convline.batches import Batches
+from convline.recipe import Recipe
+from convline.stage import Problem
+
+EVALUATION_BATCH = 1000  # images: larger batches take no less time
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The epoch whose weights were kept, counted from 1, and its validation figures."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+
+
+def train(
+    model: keras.Model,
+    training: Labelled,
+    validation: Labelled,
+    recipe: Recipe,
+    callbacks: list[keras.callbacks.Callback],
+    verbose: int,
+) -> Kept:
+    """Train `model` in place and leave it with the weights of its best epoch.
+
+    The best epoch has the highest validation accuracy; of equals, the first. Raises `Problem`
+    where its loss is no number, which no metrics file can hold.
+    """
+    batches = Batches(training, recipe.batch_size, shuffle_seed=recipe.seed)
+    model.compile(
+        optimizer=optimizer(recipe, steps=recipe.epochs * len(batches)),
+        loss=recipe.loss,
+        metrics=["accuracy"],
+        jit_compile=backend.jit_compile(),
+    )
+    reshuffle = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)
+    )
+    best = keras.callbacks.EarlyStopping(
+        "val_accuracy", mode="max", patience=recipe.epochs, restore_best_weights=True
+    )
+    history = model.fit(
+        batches,
+        validation_data=Batches(validation, EVALUATION_BATCH),
+        epochs=recipe.epochs,
+        callbacks=[reshuffle, best, *callbacks],
+        shuffle=False,  # Keras's own, of the order of the batches
+        verbose=verbose,
+    ).history
+    kept = Kept(
+        epoch=best.best_epoch + 1,
+        accuracy=history["val_accuracy"][best.best_epoch],
+        loss=history["val_loss"][best.best_epoch],
+    )
+    if not math.isfinite(kept.loss):
+        raise Problem(
+            f"params.yaml: learning_rate is {recipe.learning_rate}, with which training diverged: "
+            f"the best epoch's validation loss is {kept.loss}; use a smaller one"
+        )
+    return kept
+
+
+def optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
+    """The recipe's optimizer with its learning-rate schedule over `steps` steps.
+
+    one_cycle: a linear rise over the first quarter, then half a cosine down to 0, after
+    L. N. Smith and N. Topin, "Super-Convergence", 2018; cosine: I. Loshchilov and F. Hutter,
+    "SGDR", 2017, without restarts.
+    """
+    peak = recipe.learning_rate
+    rise = steps // 4
+    rates: dict[str, float | keras.optimizers.schedules.LearningRateSchedule] = {
+        "constant": peak,
+        "cosine": keras.optimizers.schedules.CosineDecay(peak, steps),
+        "one_cycle": keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise
+        ),
+    }
+    return keras.optimizers.get(
+        {
+            "class_name": recipe.optimizer,
+            "config": {"learning_rate": rates[recipe.learning_rate_schedule]},
+        }
+    )

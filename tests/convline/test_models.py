@@ -1,0 +1,213 @@
+"""Model files: the same bytes from any process, opened by Keras alone, damage noticed."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import inprocess
+from convline.stage import Problem
+
+HERE = Path(__file__).parent
+NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keras() -> None:
+    """Keras, with its backend chosen."""
+    inprocess.configure()
+
+
+def write(folder: str) -> None:
+    """Train each of `NETWORKS` for one step and save it in `folder`."""
+    inprocess.configure()
+    from convline import models, network
+
+    images = np.arange(4 * 144, dtype=np.uint8).reshape(4, 12, 12, 1)
+    for name, options in NETWORKS.items():
+        recipe = inprocess.recipe(conv_filters=[4, 8], conv_kernels=[3, 3], **options)
+        model = network.build(12, 12, 3, recipe)
+        model.compile("adam", "categorical_crossentropy", jit_compile=False)
+        model.fit(images, np.eye(3)[[0, 1, 2, 0]], verbose=0)
+        models.save(model, Path(folder) / f"{name}.keras")
+
+
+def run(code: str, hash_seed: int = 0) -> str:
+    """The output of Python code in a process of its own."""
+    paths = [HERE, HERE.parent, HERE.parent.parent / "src"]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONHASHSEED": str(hash_seed),
+        "KERAS_BACKEND": "tensorflow",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the model files that one process wrote."""
+    folder = tmp_path_factory.mktemp("models")
+    run(f"import test_models; test_models.write({str(folder)!r})", hash_seed=1)
+    return folder
+
+
+def test_another_process_writes_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    run(f"import test_models; test_models.write({str(tmp_path)!r})", hash_seed=2)
+    first, second = (
+        {
+            name: hashlib.sha256((place / f"{name}.keras").read_bytes()).hexdigest()
+            for name in NETWORKS
+        }
+        for place in (folder, tmp_path)
+    )
+    assert first == second
+    assert len(set(first.values())) == len(NETWORKS)
+
+
+def test_keras_alone_opens_it(folder: Path) -> None:
+    code = f"""
+import sys, keras, numpy as np
+model = keras.models.load_model({str(folder / "with_everything.keras")!r})
+images = np.arange(2 * 144, dtype=np.uint8).reshape(2, 12, 12, 1)
+print(model.predict(images, verbose=0).sum(axis=1).tolist(), "convline" in sys.modules)
+"""
+    sums, ours = run(code).splitlines()[-1].rsplit(" ", 1)
+    assert json.loads(sums) == pytest.approx([1, 1], abs=1e-5)
+    assert ours == "False"
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_takes_raw_images_of_any_type(folder: Path, name: str) -> None:
+    from convline import models
+
+    model = models.load(folder / f"{name}.keras")
+    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), dtype=np.uint8)
+    probabilities = model.predict(images, verbose=0)
+    assert probabilities.shape == (5, 3)
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    assert len(np.unique(probabilities)) > 3
+    assert np.array_equal(model.predict(images.astype(np.float32), verbose=0), probabilities)
+
+
+def test_loading_gives_back_the_same_model(tmp_path: Path) -> None:
+    from convline import models, network
+
+    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[4], conv_kernels=[3]))
+    models.save(model, tmp_path / "model.keras")
+    images = np.arange(2 * 144, dtype=np.uint8).reshape(2, 12, 12, 1)
+    again = models.load(tmp_path / "model.keras")
+    assert np.array_equal(again.predict(images, verbose=0), model.predict(images, verbose=0))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_it_holds_no_optimizer_and_no_time(folder: Path, name: str) -> None:
+    import h5py  # type: ignore[import-untyped]
+
+    with zipfile.ZipFile(folder / f"{name}.keras") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert archive.namelist() == sorted(archive.namelist())
+        config = json.loads(archive.read("config.json"))
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    assert not config.get("compile_config")
+    with h5py.File(weights) as content:
+        assert "optimizer" not in content
+        assert "layers" in content
+
+
+def test_shared_objects_are_numbered_by_appearance() -> None:
+    from convline import models
+
+    config = {
+        "a": [{"shared_object_id": 140511}, {"shared_object_id": 99}],
+        "b": {"shared_object_id": 140511, "c": 99},
+    }
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("config.json", json.dumps(config))
+    with zipfile.ZipFile(io.BytesIO(models.canonical(archive.getvalue()))) as file:
+        assert json.loads(file.read("config.json")) == {
+            "a": [{"shared_object_id": 0}, {"shared_object_id": 1}],
+            "b": {"shared_object_id": 0, "c": 99},
+        }
+
+
+def edited(archive: bytes, **changes: bytes | None) -> bytes:
+    """`archive` with entries replaced, or left out where the change is None."""
+    result = io.BytesIO()
+    names = {"config": "config.json", "weights": "model.weights.h5"}
+    replaced = {names[key]: content for key, content in changes.items()}
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(result, "w") as target,
+    ):
+        for name in source.namelist():
+            content = replaced.get(name, source.read(name))
+            if content is not None:
+                target.writestr(name, content)
+    return result.getvalue()
+
+
+def layer() -> bytes:
+    """The configuration of what Keras can load, but is no model."""
+    import keras
+
+    return json.dumps(keras.saving.serialize_keras_object(keras.layers.Flatten())).encode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(lambda archive, n=n: archive[: len(archive) * n // 100] for n in (0, 1, 10, 50, 90, 99)),
+        lambda archive: archive[:-1],
+        lambda archive: b"junk" * 1000,
+        lambda archive: bytes([0]) * len(archive),
+        lambda archive: b"PK\5\6" + bytes(18),
+        lambda archive: edited(archive, config=None),
+        lambda archive: edited(archive, weights=None),
+        lambda archive: edited(archive, config=b"{"),
+        lambda archive: edited(archive, config=b"{}"),
+        lambda archive: edited(archive, config=b"[1]"),
+        lambda archive: edited(archive, config=b"null"),
+        lambda archive: edited(archive, config=b"\xff\xfe"),
+        lambda archive: edited(archive, config=layer()),
+        lambda archive: edited(archive, weights=b"junk"),
+        lambda archive: edited(archive, weights=b"\x89HDF\r\n\x1a\n" + bytes(500)),
+        lambda archive: archive[:2000] + bytes([archive[2000] ^ 1]) + archive[2001:],
+    ],
+)
+def test_damage_is_a_problem(
+    folder: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder, damage: Any
+) -> None:
+    from convline import models
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(damage((folder / "plain.keras").read_bytes()))
+    with pytest.raises(Problem, match=r"model\.keras is no Keras model: .*`dvc repro train`"):
+        models.load(path)
+    assert not recwarn
+
+
+def test_what_is_no_file_is_a_problem(tmp_path: Path) -> None:
+    from convline import models
+
+    with pytest.raises(Problem, match=r"model\.keras is missing; `dvc repro train` makes it"):
+        models.load(tmp_path / "model.keras")
+    with pytest.raises(Problem, match="is no Keras model: "):
+        models.load(tmp_path)
