@@ -1,0 +1,94 @@
+"""Evaluate the trained model on the test images, which nothing before has seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from convline import arrays, backend, datasets, files, params, pictures, scores, stage
+from convline.backend import BackendParams
+from convline.recipe import Loss
+
+PROCESSED = Path("data/processed")
+MODEL = Path("models/model.keras")
+METRICS = Path("metrics/evaluate.json")
+PREDICTIONS = Path("metrics/predictions.csv")
+MISTAKES = Path("metrics/mistakes.png")
+BATCH = 1000  # images
+
+
+class Params(BackendParams):
+    """What evaluate reads from params.yaml."""
+
+    dataset: str
+    loss: Loss
+
+
+def main() -> None:
+    """Read the model and the test images, predict, write figures, predictions and a picture."""
+    settings = params.load("evaluate", Params)
+    classes = datasets.load(settings.dataset).classes
+    test = arrays.load(PROCESSED / "test_images.npy", PROCESSED / "test_labels.npy")
+    if test.labels.shape[1] != len(classes):
+        raise stage.Problem(
+            f"{PROCESSED}/test_labels.npy has {test.labels.shape[1]} classes, {settings.dataset} "
+            f"has {len(classes)}; `dvc repro preprocess` makes it anew"
+        )
+
+    backend.configure(settings)
+    # Keras is imported only now: its backend is a parameter
+    import keras
+
+    from convline import models
+    from convline.batches import Batches
+
+    model = models.load(MODEL)
+    expected = (None, *test.images.shape[1:]), (None, len(classes))
+    if (model.input_shape, model.output_shape) != expected:
+        raise stage.Problem(
+            f"{MODEL} turns {model.input_shape[1:]} into {model.output_shape[1:]}, but "
+            f"{settings.dataset} needs {expected[0][1:]} into {expected[1][1:]}; "
+            "`dvc repro train` makes it anew"
+        )
+    probabilities = model.predict(Batches(test, BATCH), verbose=0)
+    losses = keras.losses.get(settings.loss)(test.labels.astype(np.float32), probabilities)
+
+    actual = test.labels.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
+    figures = scores.summary(actual, predicted, classes)
+    figures = {
+        "dataset": settings.dataset,
+        "accuracy": figures.pop("accuracy"),
+        "loss": round(float(np.mean(losses)), 5),
+        **figures,
+    }
+
+    files.write_json(METRICS, figures)
+    names = np.array(classes)
+    table = pd.DataFrame(
+        {
+            "index": np.arange(len(actual)),
+            "actual": names[actual],
+            "predicted": names[predicted],
+            "confidence": probabilities.max(axis=1).round(4),
+        }
+    )
+    with files.written(PREDICTIONS) as file:
+        table.to_csv(file, index=False)
+    with files.written(MISTAKES) as file:
+        file.write(
+            pictures.worst_mistakes(
+                test.images, actual, probabilities, classes, f"{settings.dataset}, test set"
+            )
+        )
+
+    low, high = figures["accuracy_interval_95"]
+    print(
+        f"evaluate: {settings.dataset}: test accuracy {figures['accuracy']:.2%} "
+        f"(95 % interval {low:.2%} to {high:.2%}), {figures['errors']:,} errors "
+        f"in {figures['images']:,} images"
+    )
+
+
+if __name__ == "__main__":
+    stage.run(main)

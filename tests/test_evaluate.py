@@ -1,0 +1,169 @@
+"""The evaluate stage: what it refuses, and that its figures agree with one another."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evaluate
+import inprocess
+from conftest import CLASSES, Project
+from convline import arrays, stage
+
+MODEL = Path("models/model.keras")
+TEST_IMAGES = Path("data/processed/test_images.npy")
+TEST_LABELS = Path("data/processed/test_labels.npy")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keras() -> Any:
+    """Keras, with its backend chosen."""
+    inprocess.configure()
+    import keras
+
+    return keras
+
+
+def in_process(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """Run the stage in this process, where Keras is imported already, and return its one line."""
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sys, "argv", ["src/evaluate.py"])
+    with pytest.raises(SystemExit) as ended:
+        stage.run(evaluate.main)
+    assert ended.value.code == 1
+    line = capsys.readouterr().err
+    assert line.startswith("evaluate: ")
+    assert line.count("\n") == 1
+    assert not list(project.path.rglob("*.part"))
+    return line.strip()
+
+
+def put_model(project: Project, side: int = 12, classes: int = 3) -> None:
+    """Put an untrained model of other shapes in the place of the project's."""
+    from convline import models, network
+
+    recipe = inprocess.recipe(conv_filters=[2], conv_kernels=[3])
+    models.save(network.build(side, side, classes, recipe), project.path / MODEL)
+
+
+def cut(path: Path) -> Callable[[Project], None]:
+    """A function that leaves half of a file."""
+
+    def apply(project: Project) -> None:
+        raw = (project.path / path).read_bytes()
+        (project.path / path).write_bytes(raw[: len(raw) // 2])
+
+    return apply
+
+
+def narrow(project: Project) -> None:
+    """Leave a class out of the labels."""
+    np.save(project.path / TEST_LABELS, np.load(project.path / TEST_LABELS)[:, 1:])
+
+
+WRONG: list[tuple[Callable[[Project], Any], str]] = [
+    (lambda project: (project.path / MODEL).unlink(), f"{MODEL} is missing; `dvc repro train`"),
+    (cut(MODEL), f"{MODEL} is no Keras model: "),
+    (
+        lambda project: put_model(project, side=10),
+        f"{MODEL} turns (10, 10, 1) into (3,), but tiny needs (12, 12, 1) into (3,); ",
+    ),
+    (
+        lambda project: put_model(project, classes=4),
+        f"{MODEL} turns (12, 12, 1) into (4,), but tiny needs (12, 12, 1) into (3,); ",
+    ),
+    (lambda project: (project.path / TEST_IMAGES).unlink(), f"{TEST_IMAGES} is missing; "),
+    (cut(TEST_IMAGES), f"{TEST_IMAGES} is damaged: "),
+    (cut(TEST_LABELS), f"{TEST_LABELS} is damaged: "),
+    (narrow, f"{TEST_LABELS} has 2 classes, tiny has 3; `dvc repro preprocess`"),
+]
+
+
+@pytest.mark.parametrize(("damage", "expected"), WRONG)
+def test_wrong_inputs_are_refused(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Project], Any],
+    expected: str,
+) -> None:
+    damage(project)
+    before = project.hashes()
+    assert expected in in_process(project, monkeypatch, capsys)
+    assert project.hashes() == before
+
+
+@pytest.mark.parametrize(("damage", "expected"), [WRONG[1], WRONG[2], WRONG[4]])
+def test_the_script_shows_the_refusal(
+    project: Project, damage: Callable[[Project], Any], expected: str
+) -> None:
+    damage(project)
+    assert expected in project.problem("evaluate")
+
+
+@pytest.mark.parametrize("name", ["evaluate.json", "predictions.csv", "mistakes.png"])
+def test_a_full_disk_loses_nothing(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    target = f"metrics/{name}"
+    before = project.hashes()[target]
+    (project.path / f"{target}.part").symlink_to("/dev/full")
+    line = in_process(project, monkeypatch, capsys)
+    assert line == f"evaluate: {target} cannot be written: No space left on device"
+    assert project.hashes()[target] == before
+
+
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "mean_squared_error"])
+def test_the_figures_agree(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    loss: str,
+) -> None:
+    put_model(project)  # untrained: it makes mistakes
+    project.set_params(loss=loss)
+    monkeypatch.chdir(project.path)
+    evaluate.main()
+
+    from convline import models
+
+    test = arrays.load(TEST_IMAGES, TEST_LABELS)
+    model = models.load(MODEL)
+    model.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
+    measured = model.evaluate(
+        np.asarray(test.images), test.labels.astype(np.float32), verbose=0, return_dict=True
+    )
+    figures = json.loads(Path("metrics/evaluate.json").read_text())
+    assert figures["images"] == len(test.images)
+    assert 0 < figures["errors"] < len(test.images)
+    assert figures["accuracy"] == pytest.approx(measured["accuracy"], abs=1e-4)
+    assert figures["loss"] == pytest.approx(measured["loss"], rel=1e-4)
+
+    with open("metrics/predictions.csv") as file:
+        rows = list(csv.DictReader(file))
+    probabilities = model.predict(np.asarray(test.images), verbose=0)
+    assert [int(row["index"]) for row in rows] == list(range(len(test.images)))
+    assert [CLASSES.index(row["actual"]) for row in rows] == test.labels.argmax(axis=1).tolist()
+    assert [CLASSES.index(row["predicted"]) for row in rows] == (
+        probabilities.argmax(axis=1).tolist()
+    )
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(
+        probabilities.max(axis=1).tolist(), abs=1e-4
+    )
+    assert sum(row["actual"] != row["predicted"] for row in rows) == figures["errors"]
+    for row in figures["per_class"]:
+        assert row["images"] == sum(r["actual"] == row["class"] for r in rows)
+
+    shown = capsys.readouterr().out
+    assert f"test accuracy {figures['accuracy']:.2%}" in shown
+    assert f"{figures['errors']} errors in 90 images" in shown
