@@ -1,0 +1,171 @@
+"""dvc.yaml says exactly what each stage imports, reads and writes."""
+
+import ast
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import pytest
+import yaml
+
+from conftest import REPOSITORY, Project
+from convline.recipe import Recipe
+
+SRC = Path("src")
+RECORDER = Path(__file__).with_name("recorder.py")
+PARAMS = Path("params.yaml").read_text()
+STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+
+Records = dict[str, dict[str, list[str]]]
+
+
+def imported(path: Path) -> set[Path]:
+    """The project files that `path` imports, at its top or within functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    candidates = {SRC / name.replace(".", "/") for name in names}
+    return {
+        file
+        for candidate in candidates
+        for file in (candidate.with_suffix(".py"), candidate / "__init__.py")
+        if file.exists()
+    }
+
+
+def closure(path: Path) -> set[Path]:
+    """`path` and every project file that it imports, directly or not."""
+    found, waiting = set(), {path}
+    while waiting:
+        file = waiting.pop()
+        found.add(file)
+        waiting |= imported(file) - found
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_files_that_the_stage_imports(stage: str) -> None:
+    declared = {Path(dep) for dep in STAGES[stage]["deps"] if dep.startswith("src/")}
+    assert declared == closure(SRC / f"{stage}.py")
+
+
+def keys(stage: str, file: str) -> set[str]:
+    """The keys of params.yaml, or of a dataset's entry in another file, that dvc.yaml lists."""
+    listed: list[str] = []
+    for param in STAGES[stage]["params"]:
+        if isinstance(param, dict):
+            listed += [key.removeprefix("${dataset}.") for key in param.get(file, [])]
+        elif file == "params.yaml":
+            listed.append(param)
+    return set(listed)
+
+
+def outputs(stage: str) -> dict[str, bool]:
+    """The outputs of a stage, and whether DVC caches each."""
+    found = {}
+    for kind in ("outs", "metrics", "plots"):
+        for out in STAGES[stage].get(kind, []):
+            path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
+            found[path] = options.get("cache", True)
+    return found
+
+
+ALL_OUTPUTS = {path: cached for stage in STAGES for path, cached in outputs(stage).items()}
+
+
+@pytest.fixture(scope="module")
+def records(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """What each stage's script read and wrote. Train runs where there are no test arrays."""
+    folder = tmp_path_factory.mktemp("recorded")
+    project = fresh.copy(folder / "project")
+    processed, hidden = project.path / "data/processed", folder / "hidden"
+    hidden.mkdir()
+    found = {}
+    for stage in STAGES:
+        if stage == "train":
+            for file in processed.glob("test_*"):
+                file.rename(hidden / file.name)
+        project.run("python", str(RECORDER), stage, str(folder / stage))
+        found[stage] = json.loads((folder / stage).read_text())
+        for file in hidden.iterdir():
+            file.rename(processed / file.name)
+    return found
+
+
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_keys_that_the_stage_reads(records: Records, stage: str) -> None:
+    assert keys(stage, "params.yaml") == set(records[stage]["params"])
+
+
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_dataset_keys_are_those_that_the_stage_reads(records: Records, stage: str) -> None:
+    # Where the bytes come from is no parameter: their checksum decides
+    assert keys(stage, "datasets.yaml") == set(records[stage]["datasets"]) - {"mirrors"}
+
+
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_files_that_the_stage_reads(records: Records, stage: str) -> None:
+    declared = {dep for dep in STAGES[stage]["deps"] if not dep.startswith("src/")}
+    assert declared == set(records[stage]["read"])
+
+
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_are_the_files_that_the_stage_writes(records: Records, stage: str) -> None:
+    declared = set(outputs(stage))
+    written = {
+        next((out for out in declared if file.startswith(f"{out}/")), file)
+        for file in records[stage]["written"]
+    }
+    assert declared == written
+
+
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_keras_is_imported_where_it_computes(records: Records, stage: str) -> None:
+    imported = {"keras", "tensorflow"} & set(records[stage]["imported"])
+    assert imported == ({"keras", "tensorflow"} if stage in ("train", "evaluate") else set())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_commands_hold_no_template(stage: str) -> None:
+    assert STAGES[stage]["cmd"] == f"python src/{stage}.py"
+
+
+@pytest.mark.parametrize("path", ALL_OUTPUTS)
+def test_git_ignores_what_dvc_caches_and_nothing_else(path: str) -> None:
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--quiet", path], cwd=REPOSITORY, check=False
+    ).returncode
+    assert ignored == (0 if ALL_OUTPUTS[path] else 1)
+
+
+def test_every_parameter_is_declared_for_a_stage() -> None:
+    assert set(yaml.safe_load(PARAMS)) == set().union(*(keys(s, "params.yaml") for s in STAGES))
+
+
+@pytest.mark.parametrize("key", yaml.safe_load(PARAMS))
+def test_every_parameter_has_a_comment(key: str) -> None:
+    assert re.search(rf"^{key}: .*# \w", PARAMS, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [key for key, field in Recipe.model_fields.items() if get_origin(field.annotation) is Literal],
+)
+def test_comments_name_the_values_of_an_enumeration(key: str) -> None:
+    allowed = set(get_args(Recipe.model_fields[key].annotation))
+    line = re.search(rf"^{key}: (\w+) *# (.*)$", PARAMS, re.MULTILINE)
+    assert line
+    default, comment = line.groups()
+    assert allowed <= {default, *re.findall(r"\w+", comment)}
+    listed = re.split(r"[;:,]|\bor\b", comment)
+    assert {item.strip() for item in listed if re.fullmatch(r"\w+", item.strip())} <= allowed

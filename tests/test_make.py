@@ -1,0 +1,130 @@
+"""The Makefile and what `make run` does, through the real make."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import REPOSITORY, Project
+
+slow = pytest.mark.slow
+
+
+@pytest.fixture
+def installed(clone: Project) -> Project:
+    """A clone that shares this environment, which `make` takes for its own."""
+    (clone.path / ".venv").symlink_to(Path(sys.prefix))
+    return clone
+
+
+@pytest.fixture
+def offline(installed: Project) -> Project:
+    """A clone whose dataset no source has: nothing listens at its mirror."""
+    installed.set_dataset("tiny", mirrors=["http://127.0.0.1:9/"])
+    installed.mirror = Path("/nonexistent")
+    installed.commit("Go offline")
+    return installed
+
+
+def test_make_alone_lists_the_targets(installed: Project) -> None:
+    listed = installed.run("make").stdout
+    for target in ("run", "test", "lint", "install", "lock"):
+        assert f"make {target} " in listed
+    assert "fresh-install" not in listed
+
+
+def test_an_installed_environment_is_not_installed_again(installed: Project) -> None:
+    assert installed.run("make", "install").stdout == ""
+    with (installed.path / "requirements.txt").open("a") as lock:
+        lock.write("# changed\n")
+    assert "pip install" in installed.run("make", "install", "--dry-run", "GPU=").stdout
+
+
+def test_the_gpu_switch_takes_its_lock(installed: Project) -> None:
+    commands = installed.run("make", "install", "--dry-run", "GPU=1").stdout
+    assert "--require-hashes -r requirements-gpu.txt" in commands
+    assert "\ntensorflow-cpu" not in (REPOSITORY / "requirements-gpu.txt").read_text()
+    assert "\nnvidia-cudnn" in (REPOSITORY / "requirements-gpu.txt").read_text()
+
+
+def test_without_a_fitting_python_it_says_so(clone: Project) -> None:
+    result = clone.run("make", "install", "PYTHON=", ok=False)
+    assert result.returncode == 2
+    assert "Python 3.11, 3.12 or 3.13 is needed" in result.stderr
+
+
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-gpu.txt"])
+def test_the_lock_is_hashed_and_names_no_index(lock: str) -> None:
+    entries = (REPOSITORY / lock).read_text().replace("\\\n", "").splitlines()
+    packages = [entry for entry in entries if entry and not entry.lstrip().startswith("#")]
+    assert len(packages) > 100
+    for package in packages:
+        assert "==" in package
+        assert "--hash=sha256:" in package
+        assert "://" not in package
+    assert not any(entry.startswith("-") for entry in packages)
+
+
+@slow
+def test_the_locks_agree_with_pyproject(installed: Project) -> None:
+    before = {lock: lock.read_text() for lock in installed.path.glob("requirements*.txt")}
+    installed.run("make", "lock")
+    assert {lock: lock.read_text() for lock in installed.path.glob("requirements*.txt")} == before
+
+
+def test_stages_use_the_environment_without_activation(project: Project) -> None:
+    project.set_params(seed=1)
+    dvc = Path(sys.prefix) / "bin/dvc"
+    result = project.run(str(dvc), "repro", "preprocess", PATH="/usr/bin:/bin")
+    assert "preprocess: tiny: 240 training, 60 validation, 90 test images" in result.stdout
+
+
+@slow
+def test_make_run_shows_the_result(installed: Project) -> None:
+    output = installed.run("make", "run").stdout
+    figures = json.loads((installed.path / "metrics/evaluate.json").read_text())
+    assert output.rstrip().splitlines()[-4:] == [
+        "Dataset        tiny",
+        f"Test accuracy  {figures['accuracy']:.2%} ({figures['accuracy_interval_95'][0]:.2%} "
+        f"to {figures['accuracy_interval_95'][1]:.2%} with 95 % confidence)",
+        f"Errors         {figures['errors']} of 90 test images, the worst in metrics/mistakes.png",
+        "Model          models/model.keras",
+    ]
+    assert (installed.path / "models/model.keras").exists()
+
+
+@slow
+def test_make_run_without_a_network_says_so_and_uses_digits(offline: Project) -> None:
+    result = offline.run("make", "run")
+    assert "No source delivers tiny. The same pipeline now runs on digits" in result.stdout
+    assert "Dataset        digits" in result.stdout
+    assert json.loads((offline.path / "metrics/evaluate.json").read_text())["dataset"] == "digits"
+    assert json.loads((offline.path / "metrics/train.json").read_text())["dataset"] == "digits"
+    difference = offline.run("git", "diff", "HEAD", "--numstat", "params.yaml").stdout
+    assert difference.split()[:2] == ["3", "3"]
+
+
+def test_dvc_repro_never_substitutes_a_dataset(offline: Project) -> None:
+    assert "no source delivered" in offline.dvc("repro", ok=False)
+    assert offline.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("dataset", "tinny", "did you mean tiny?"),
+        ("seed", "abc", "seed is 'abc'"),
+        ("epoch", 5, "did you mean epochs?"),
+    ],
+)
+def test_make_run_does_not_take_bad_input_for_a_missing_network(
+    installed: Project, key: str, value: object, line: str
+) -> None:
+    installed.set_params(**{key: value})
+    before = (installed.path / "params.yaml").read_text()
+    result = installed.run("make", "run", ok=False)
+    assert result.returncode == 2
+    assert line in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (installed.path / "params.yaml").read_text() == before
