@@ -1,0 +1,153 @@
+"""What the comparisons share: a copy of the project to run in, measured children, a report."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TUTORIAL = REPOSITORY / "benchmarks" / "tutorial.py"
+PARTS = ("src", "params.yaml", "dvc.yaml", "datasets.yaml", ".dvc/config", ".dvcignore")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A finished process: what it printed, its wall time and its peak memory."""
+
+    output: str
+    seconds: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project at `path`, in which the stages run as scripts."""
+
+    path: Path
+
+    def set_params(self, **changes: object) -> None:
+        """Change keys of the copy's params.yaml."""
+        file = self.path / "params.yaml"
+        file.write_text(yaml.safe_dump(self.params() | changes))
+
+    def params(self) -> dict[str, Any]:
+        """The content of the copy's params.yaml."""
+        return dict(yaml.safe_load((self.path / "params.yaml").read_bytes()))
+
+    def stage(self, name: str) -> Child:
+        """Run one stage."""
+        return run([f"src/{name}.py"], self.path)
+
+    def train_images(self) -> int:
+        """The number of images that the stage train sees, once preprocess has run."""
+        return len(np.load(self.path / "data/processed/train_images.npy", mmap_mode="r"))
+
+    def test_accuracy(self) -> float:
+        """What the stage evaluate has found."""
+        return float(json.loads((self.path / "metrics/evaluate.json").read_bytes())["accuracy"])
+
+    def bare(self, seed: int) -> Child:
+        """Run the bare script on as many images, and for as many epochs, as the stage train."""
+        options = {"images": self.train_images(), "epochs": self.params()["epochs"], "seed": seed}
+        return run(
+            [str(TUTORIAL), *(f"--{name}={value}" for name, value in options.items())], self.path
+        )
+
+
+@contextmanager
+def copy_of_project() -> Iterator[Project]:
+    """Make a copy of the project in a temporary folder, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS:
+            source, target = REPOSITORY / part, Path(folder, part)
+            target.parent.mkdir(exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        # DVCLive asks for a repository with a commit
+        identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+        for command in (["init"], [*identity, "commit", "--allow-empty", "--message", "Begin"]):
+            subprocess.run(["git", *command, "--quiet"], cwd=folder, check=True)  # noqa: S607
+        yield Project(Path(folder))
+
+
+def run(command: Sequence[str], folder: Path) -> Child:
+    """Run a Python script in `folder` and measure it, its start included.
+
+    The system counts the memory of the process that starts a child as the child's until the
+    child's program begins: whoever calls this should be small itself, so import no Keras. Ends
+    this process where the child fails.
+    """
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if process.returncode:
+        sys.exit(f"{text}\n{' '.join(command)} ended with exit code {process.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Child(text, seconds, usage.ru_maxrss * unit)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [
+        [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:])),
+        ]
+        for line in (header, rule, *rows)
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def report(name: str, title: str, *blocks: str) -> None:
+    """Print `blocks` of Markdown, and write them to benchmarks/NAME.md with where they are from."""
+    text = "\n\n".join([f"# {title}", *blocks, origin()]) + "\n"
+    (REPOSITORY / "benchmarks" / f"{name}.md").write_text(text)
+    print(f"\n{text}")
+
+
+def origin() -> str:
+    """The command, the versions and the machine that a report comes from, in Markdown."""
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    versions = {
+        name: importlib.metadata.version(importlib.metadata.packages_distributions()[name][0])
+        for name in ("keras", "tensorflow")  # tensorflow may come as tensorflow-cpu
+    }
+    return (
+        f"From `{command}`: Python {platform.python_version()}, "
+        f"Keras {versions['keras']}, TensorFlow {versions['tensorflow']}, "
+        f"{platform.system()}, {processor()}, {os.cpu_count()} cores."
+    )
+
+
+def processor() -> str:
+    """The processor's name as the system has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
