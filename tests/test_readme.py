@@ -1,0 +1,82 @@
+"""Every command of the README runs, and what it shows is so."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import run
+from conftest import REPOSITORY, Project
+
+README = (REPOSITORY / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    for line in block.splitlines()
+]
+# test_make.py and test_benchmarks.py run these; this test is itself part of `make test`
+ELSEWHERE = {
+    "make run",
+    "make test",
+    "make lock",
+    "make install GPU=1",
+    "python benchmarks/accuracy.py",
+    "python benchmarks/cost.py",
+}
+
+
+def test_the_commands_are_found() -> None:
+    assert set(COMMANDS) > ELSEWHERE
+    assert "dvc repro" in COMMANDS
+
+
+@pytest.mark.slow
+def test_every_command_runs(project: Project) -> None:
+    """In one shell, in the order of the page, as a reader types them."""
+    (project.path / ".venv").symlink_to(Path(sys.prefix))
+    script = "\n".join(command for command in COMMANDS if command not in ELSEWHERE)
+    result = project.run("bash", "-exc", script, ok=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_python_code_runs(reproduced: Project) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    given = "import numpy\nimages = numpy.zeros((2, 12, 12, 1), numpy.uint8)\n"
+    result = reproduced.run("python", "-c", f"{given}{code}print(probabilities.shape)")
+    assert result.stdout.splitlines()[-1] == "(2, 3)"
+
+
+def test_the_result_is_that_of_the_committed_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    assert run.result().strip() in README
+
+
+def test_the_parameters_are_those_of_params_yaml() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(.*?)` \|", README, re.MULTILINE))
+    shown = {key: yaml.safe_load(value) for key, value in rows.items()}
+    assert shown == yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+
+
+def test_the_picture_is_the_pipeline(clone: Project) -> None:
+    assert clone.run("dvc", "dag", "--md").stdout.strip() in README
+
+
+def test_the_named_files_are_there() -> None:
+    table = README.split("## Where things are")[1].split("###")[0]
+    for names in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        for name in re.findall(r"`(.*?)`", names):
+            if name not in ("data/", "models/"):
+                assert (REPOSITORY / name).exists(), name
+    for link in re.findall(r"\]\((?!http)(.*?)\)", README):
+        assert (REPOSITORY / link).exists(), link
+
+
+@pytest.mark.parametrize("name", ["accuracy", "cost"])
+def test_the_figures_are_those_of_the_benchmarks(name: str) -> None:
+    report = (REPOSITORY / f"benchmarks/{name}.md").read_text()
+    tables = re.findall(r"^\|.*?(?=\n\n)", report, re.DOTALL | re.MULTILINE)
+    assert tables
+    for table in tables:
+        assert table in README
