@@ -25,7 +25,7 @@ def main() -> None:
     """Reproduce the pipeline; where no source has its dataset, reproduce it on digits instead."""
     name = params.load("fetch", fetch.Params).dataset
     succeeded = repro()
-    if not succeeded and not fetched() and not reachable(datasets.load(name)):
+    if not succeeded and out_of_reach(datasets.load(name)):
         print(
             f"\nNo source delivers {name}. The same pipeline now runs on digits, handwritten ones "
             "that come with scikit-learn.\nparams.yaml says so: "
@@ -45,22 +45,18 @@ def repro() -> bool:
     return subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode == 0
 
 
-def fetched() -> bool:
-    """Whether data/raw/ has all files: then a failure has another reason than the network."""
-    return all((fetch.RAW / file).exists() for file in datasets.FILES)
-
-
-def reachable(dataset: datasets.Dataset) -> bool:
-    """Whether some source delivers the smallest file of `dataset`."""
+def out_of_reach(dataset: datasets.Dataset) -> bool:
+    """Whether data/raw lacks a file of `dataset` that no source delivers."""
     if dataset.files == "scikit-learn":
-        return True
-    name, file = min(dataset.files.items(), key=lambda item: item[1].bytes)
+        return False
     with tempfile.TemporaryDirectory() as folder:
         try:
-            download(sources(dataset), name, file, Path(folder) / name)
+            for name, file in dataset.files.items():
+                if not (fetch.RAW / name).exists():
+                    download(sources(dataset), name, file, Path(folder) / name)
         except NotDelivered:
-            return False
-    return True
+            return True
+    return False
 
 
 def change_params(changes: dict[str, object]) -> None:

@@ -47,6 +47,7 @@ class Project:
             "CONVLINE_MIRROR": str(self.mirror),
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site"),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "XDG_CACHE_HOME": str(self.path.parent / "cache"),
         }
 
     def run(
@@ -189,6 +190,16 @@ def reproduced(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Proj
     project = fresh.copy(tmp_path_factory.mktemp("reproduced") / "project")
     project.dvc("repro")
     project.commit("Reproduce")
+    return project
+
+
+@pytest.fixture(scope="session")
+def experimented(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The reproduced project with a far worse experiment, "worse". Tests leave it as it is."""
+    project = reproduced.copy(tmp_path_factory.mktemp("experimented") / "project")
+    project.dvc("exp", "run", "--name", "worse", "-S", "epochs=1", "-S", "learning_rate=1e-5")
+    project.run("git", "checkout", "HEAD", "--", ".")
+    project.dvc("checkout")
     return project
 
 

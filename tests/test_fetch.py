@@ -252,6 +252,38 @@ def test_a_source_that_broke_off_once_is_tried_again(clone: Project, answer: Ans
     assert has_all(clone)
 
 
+def test_an_edited_stage_needs_no_source_to_run_again(clone: Project) -> None:
+    """DVC deletes the files before it runs the stage; the user's cache still has them."""
+    clone.dvc("repro", "fetch")
+    with (clone.path / "src/convline/stage.py").open("a") as source:
+        source.write("# changed\n")
+    output = clone.run("dvc", "repro", "fetch", CONVLINE_MIRROR="/nowhere").stdout
+    assert "Running stage 'fetch'" in output
+    assert has_all(clone)
+
+
+def test_of_two_that_fetch_at_once_one_downloads(clone: Project, tmp_path: Path) -> None:
+    another = clone.copy(tmp_path / "another")
+
+    def slowly(handler: Handler, file: bytes) -> None:
+        time.sleep(0.5)
+        good(handler, file)
+
+    with serving(clone.mirror, slowly) as server:
+        both = [
+            subprocess.Popen(
+                ["python", "src/fetch.py"],
+                cwd=project.path,
+                env=project.environment | {"CONVLINE_MIRROR": server.url},
+            )
+            for project in (clone, another)
+        ]
+        assert [process.wait(PATIENCE) for process in both] == [0, 0]
+    assert Counter(server.requests) == Counter(FILES)
+    assert has_all(clone)
+    assert has_all(another)
+
+
 def test_an_endless_stream_is_left_at_once(clone: Project) -> None:
     """What the server can send before it notices is what the system buffers."""
     with serving(clone.mirror, endless) as server:

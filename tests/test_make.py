@@ -1,6 +1,7 @@
 """The Makefile and what `make run` does, through the real make."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,10 +20,12 @@ def installed(clone: Project) -> Project:
 
 
 @pytest.fixture
-def offline(installed: Project) -> Project:
-    """A clone whose dataset no source has: nothing listens at its mirror."""
+def offline(installed: Project, tmp_path: Path) -> Project:
+    """A clone whose dataset no source has whole: nothing listens at its mirror."""
     installed.set_dataset("tiny", mirrors=["http://127.0.0.1:9/"])
-    installed.mirror = Path("/nonexistent")
+    half = tmp_path / "half"
+    shutil.copytree(installed.mirror, half, ignore=shutil.ignore_patterns("train-*"))
+    installed.mirror = half
     installed.commit("Go offline")
     return installed
 

@@ -1,13 +1,15 @@
-"""Downloads: from the first source that delivers the right bytes."""
+"""Downloads: from the first source that delivers the right bytes, once per user."""
 
 import hashlib
 import os
+import shutil
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from filelock import FileLock
 from fsspec.core import url_to_fs
 from tqdm import tqdm
 
@@ -41,9 +43,36 @@ def sources(dataset: Dataset) -> tuple[str, ...]:
 def download(sources: tuple[str, ...], name: str, file: File, target: Path) -> None:
     """Write the file `name` from the first of `sources` that has the bytes of `file` to `target`.
 
-    A source is a folder or a URL that fsspec can open, `name` excluded. Raises `NotDelivered`,
-    which says for each source why, and `Problem` where `target` cannot be written.
+    A source is a folder or a URL that fsspec can open, `name` excluded. What an earlier download
+    brought is taken from the user's cache of downloads instead, if its bytes are still right; of
+    several processes that want the same file, one downloads and the others wait for it. Where
+    the cache cannot be used, each downloads for itself. Raises `NotDelivered`, which says for
+    each source why, and `Problem` where `target` cannot be written.
     """
+    try:
+        cached = _cache() / file.checksum.replace(":", "-")
+        lock = FileLock(f"{cached}.lock").acquire()
+    except (OSError, RuntimeError):  # a home that cannot be written, or none
+        _deliver(sources, name, file, target)
+        return
+    with lock:
+        if cached.exists():
+            with suppress(SourceError):  # it is damaged
+                _download(str(cached), file, target)
+                return
+        _deliver(sources, name, file, target)
+        with suppress(Problem), written(cached) as copy, open(target, "rb") as delivered:
+            shutil.copyfileobj(delivered, copy)
+
+
+def _cache() -> Path:
+    """The folder of downloads, $XDG_CACHE_HOME/convline. Raises `RuntimeError` without a home."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "convline"
+
+
+def _deliver(sources: tuple[str, ...], name: str, file: File, target: Path) -> None:
+    """Do what `download` says, without the cache."""
     failures = []
     for source in sources:
         url = f"{source.rstrip('/')}/{name}"

@@ -1,6 +1,7 @@
 """Downloads: what the tests of the fetch stage do not show."""
 
 import hashlib
+import pwd
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ def put() -> Iterator[Put]:
     yield put
     for folder in folders:
         memory.rm(folder, recursive=True)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of downloads, one of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/convline"
 
 
 def dataset(*mirrors: str) -> datasets.Dataset:
@@ -85,7 +93,7 @@ def test_nothing_is_lost_where_no_source_is_good(
         download(("/no/such/folder", source), "name", FILE, target)
     assert "no source delivered name: /no/such/folder (not found); " in str(caught.value)
     assert f"; {source} ({reason}" in str(caught.value)
-    assert list(tmp_path.iterdir()) == [target]
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "cache"}
     assert target.read_bytes() == b"as it was"
 
 
@@ -97,3 +105,60 @@ def test_a_target_that_cannot_be_written_is_no_fault_of_the_source(
     with pytest.raises(Problem, match="folder cannot be written: ") as caught:
         download((put(CONTENT),), "name", FILE, tmp_path / "folder")
     assert not isinstance(caught.value, NotDelivered)
+
+
+def test_what_was_delivered_once_needs_no_source(put: Put, tmp_path: Path) -> None:
+    download((put(CONTENT),), "name", FILE, tmp_path / "file")
+    download((), "another name", FILE, tmp_path / "another")
+    assert (tmp_path / "another").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[1:], CONTENT[::-1], CONTENT + b"\0"])
+def test_a_damaged_file_in_the_cache_is_replaced(
+    put: Put, tmp_path: Path, cache: Path, content: bytes
+) -> None:
+    download((put(CONTENT),), "name", FILE, tmp_path / "file")
+    kept = cache / FILE.checksum.replace(":", "-")
+    kept.write_bytes(content)
+    with pytest.raises(NotDelivered, match="the dataset names no mirror"):
+        download((), "name", FILE, tmp_path / "another")
+    assert not (tmp_path / "another").exists()
+    download((put(CONTENT),), "name", FILE, tmp_path / "another")
+    assert (tmp_path / "another").read_bytes() == kept.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("value", ["", "relative", None])
+def test_the_cache_is_in_the_home_folder(
+    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """Unless the variable names another: it has to be absolute, as XDG's specification says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if value is None:
+        monkeypatch.delenv("XDG_CACHE_HOME")
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+    download((put(CONTENT),), "name", FILE, tmp_path / "file")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "home"}
+    kept = tmp_path / "home/.cache/convline" / FILE.checksum.replace(":", "-")
+    assert kept.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("reason", ["no home", "a file in the way", "a full disk"])
+def test_without_a_cache_downloads_go_on(
+    put: Put, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    if reason == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(pwd, "getpwuid", lambda uid: pwd.getpwnam(f"no user {uid}"))
+    elif reason == "a file in the way":
+        cache.parent.write_text("in the way")
+    elif not Path("/dev/full").exists():
+        pytest.skip("needs Linux's /dev/full")
+    else:
+        cache.mkdir(parents=True)
+        (cache / f"{FILE.checksum.replace(':', '-')}.part").symlink_to("/dev/full")
+    download((put(CONTENT),), "name", FILE, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    assert not list(cache.glob("*-*[!k]"))
