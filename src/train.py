@@ -10,6 +10,7 @@ PROCESSED = Path("data/processed")
 MODEL = Path("models/model.keras")
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history")
+CHECKPOINT = Path("checkpoints/train.npz")
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
 
     backend.configure(recipe, recipe.seed)
     # Keras is imported only now: its backend is a parameter
-    from convline import history, models, network, training
+    from convline import checkpoint, history, models, network, training
 
     model = network.build(height, width, classes, recipe)
     model.summary()
@@ -32,6 +33,7 @@ def main() -> None:
         training_images,
         validation_images,
         recipe,
+        checkpoint.Checkpoint(CHECKPOINT, checkpoint.fingerprint(recipe)),
         callbacks=[history.History(HISTORY)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
@@ -46,6 +48,7 @@ def main() -> None:
             "epoch": kept.epoch,
         },
     )
+    CHECKPOINT.unlink()  # a run that is forced trains again
     print(
         f"train: {recipe.dataset}: kept epoch {kept.epoch} of {recipe.epochs}, "
         f"validation accuracy {kept.accuracy:.2%}"

@@ -1,12 +1,13 @@
 """Ctrl-C and kill -9 in the middle of each stage: a plain `dvc repro` recovers all."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,10 +91,12 @@ def strike(process: subprocess.Popen[str], how: signal.Signals) -> str:
     return output
 
 
-def recovers(project: Project, stage: str, expected: dict[str, str]) -> None:
-    """Only `stage` runs again, and all ends in the expected bytes."""
-    assert ran(project.dvc("repro")) == [stage]
+def recovers(project: Project, stage: str, expected: dict[str, str]) -> str:
+    """Only `stage` runs again, and all ends in the expected bytes. Returns what is printed."""
+    output = project.dvc("repro")
+    assert ran(output) == [stage]
     assert project.hashes() == expected
+    return output
 
 
 @pytest.fixture(params=[signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
@@ -152,21 +155,89 @@ def test_in_the_middle_of_writing(
     recovers(project, stage, expected)
 
 
-@slow
-def test_in_the_middle_of_an_epoch(project: Project, how: signal.Signals) -> None:
-    expected = project.hashes()
-    forget(project, "train")
+@pytest.fixture(scope="module")
+def long(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A reproduced project with dropout and too many epochs to end before a signal comes."""
+    project = reproduced.copy(tmp_path_factory.mktemp("long") / "project")
+    project.set_params(epochs=40, dropout=0.5)
+    project.dvc("repro")
+    return project
+
+
+def strike_in_epoch_4(project: Project, how: signal.Signals) -> str:
+    """Run `dvc repro` until then; return what is printed after the signal."""
     with repro(project) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("Epoch 1/"):
+            if line.startswith("Epoch 4/"):
                 break
-        output = strike(process, how)
-    assert "Epoch 2/" not in output
+        return strike(process, how)
+
+
+@slow
+@pytest.mark.xdist_group("long")
+def test_training_goes_on_after_the_last_finished_epoch(
+    long: Project, tmp_path: Path, how: signal.Signals
+) -> None:
+    project = long.copy(tmp_path / "project")
+    expected = project.hashes()
+    forget(project, "train")
+    output = strike_in_epoch_4(project, how)
     if how == signal.SIGINT:
         assert "train: interrupted" in output
         assert "Traceback" not in output
-    recovers(project, "train", expected)
+
+    output = recovers(project, "train", expected)
+    resumed = re.search(r"train: resumes after epoch (\d+) of 40\n", output)
+    assert resumed
+    assert 3 <= int(resumed[1]) < 40
+    assert re.findall(r"Epoch (\d+)/40", output)[0] == str(int(resumed[1]) + 1)
+    assert not list((project.path / "checkpoints").iterdir())
+
+    # The run-cache holds the resumed run
+    lock = project.path / "dvc.lock"
+    lock.write_text(lock.read_text().replace("python src/train.py", "another"))
+    shutil.rmtree(project.path / "models")
+    assert ran(project.dvc("repro")) == []
+    assert project.hashes() == expected
+
+
+@pytest.fixture(scope="module")
+def interrupted(long: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose training was killed in its fourth epoch or later."""
+    project = long.copy(tmp_path_factory.mktemp("interrupted") / "project")
+    forget(project, "train")
+    strike_in_epoch_4(project, signal.SIGKILL)
+    return project
+
+
+def cut(path: Path) -> None:
+    """Leave half of a file."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def comment(path: Path) -> None:
+    """Add a line to a source file."""
+    with path.open("a") as file:
+        file.write("# changed\n")
+
+
+@slow
+@pytest.mark.xdist_group("long")
+@pytest.mark.parametrize(
+    ("file", "change"), [("checkpoints/train.npz", cut), ("src/convline/network.py", comment)]
+)
+def test_training_starts_afresh(
+    interrupted: Project, tmp_path: Path, file: str, change: Callable[[Path], None]
+) -> None:
+    """After a change, or with a damaged checkpoint."""
+    project = interrupted.copy(tmp_path / "project")
+    change(project.path / file)
+    result = project.stage("train")
+    assert result.returncode == 0, result.stderr
+    assert "resumes" not in result.stdout
+    assert "Epoch 1/40" in result.stdout
+    assert not list((project.path / "checkpoints").iterdir())
 
 
 @slow

@@ -8,6 +8,7 @@ import keras
 from convline import backend
 from convline.arrays import Labelled
 from convline.batches import Batches
+from convline.checkpoint import Checkpoint
 from convline.recipe import Recipe
 from convline.stage import Problem
 
@@ -28,13 +29,15 @@ def train(
     training: Labelled,
     validation: Labelled,
     recipe: Recipe,
+    checkpoint: Checkpoint,
     callbacks: list[keras.callbacks.Callback],
     verbose: int,
 ) -> Kept:
     """Train `model` in place and leave it with the weights of its best epoch.
 
-    The best epoch has the highest validation accuracy; of equals, the first. Raises `Problem`
-    where its loss is no number, which no metrics file can hold.
+    Goes on where `checkpoint` left off; then `callbacks` first hear the ends of the epochs that it
+    holds. The best epoch has the highest validation accuracy; of equals, the first. Raises
+    `Problem` where its loss is no number, which no metrics file can hold.
     """
     batches = Batches(training, recipe.batch_size, shuffle_seed=recipe.seed)
     model.compile(
@@ -43,25 +46,28 @@ def train(
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
     )
+    checkpoint.restore(model)
+    finished = len(checkpoint.logs)
+    if finished:
+        print(f"train: resumes after epoch {finished} of {recipe.epochs}")
+    for epoch, logs in enumerate(checkpoint.logs):
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, logs)
+
     reshuffle = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)
     )
-    best = keras.callbacks.EarlyStopping(
-        "val_accuracy", mode="max", patience=recipe.epochs, restore_best_weights=True
-    )
-    history = model.fit(
+    model.fit(
         batches,
         validation_data=Batches(validation, EVALUATION_BATCH),
+        initial_epoch=finished,
         epochs=recipe.epochs,
-        callbacks=[reshuffle, best, *callbacks],
+        callbacks=[reshuffle, checkpoint, *callbacks],
         shuffle=False,  # Keras's own, of the order of the batches
         verbose=verbose,
-    ).history
-    kept = Kept(
-        epoch=best.best_epoch + 1,
-        accuracy=history["val_accuracy"][best.best_epoch],
-        loss=history["val_loss"][best.best_epoch],
     )
+    best = checkpoint.logs[checkpoint.best_epoch]
+    kept = Kept(checkpoint.best_epoch + 1, best["val_accuracy"], best["val_loss"])
     if not math.isfinite(kept.loss):
         raise Problem(
             f"params.yaml: learning_rate is {recipe.learning_rate}, with which training diverged: "

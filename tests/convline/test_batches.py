@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +35,7 @@ def fed(seed: int) -> dict[str, list[list[int]]]:
     from keras.callbacks import LambdaCallback
 
     from convline import batches, network, training
+    from convline.checkpoint import Checkpoint
 
     seen: dict[str, list[list[int]]] = {"training": [], "validation": []}
 
@@ -57,12 +59,16 @@ def fed(seed: int) -> dict[str, list[list[int]]]:
     recipe = inprocess.recipe(
         seed=seed, epochs=EPOCHS, batch_size=BATCH, conv_filters=[1], conv_kernels=[1]
     )
-    with mock.patch.object(training, "Batches", Recording):
+    with (
+        mock.patch.object(training, "Batches", Recording),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         training.train(
             network.build(2, 2, 2, recipe),
             numbered(IMAGES),
             numbered(5),
             recipe,
+            Checkpoint(Path(folder, "train.npz"), "of this test"),
             callbacks=[LambdaCallback(on_epoch_begin=begin)],
             verbose=0,
         )
