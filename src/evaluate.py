@@ -13,6 +13,7 @@ PROCESSED = Path("data/processed")
 MODEL = Path("models/model.keras")
 METRICS = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
+RELIABILITY = Path("metrics/reliability.csv")
 MISTAKES = Path("metrics/mistakes.png")
 BATCH = 1000  # images
 
@@ -51,11 +52,15 @@ def main() -> None:
             "`dvc repro train` makes it anew"
         )
     probabilities = model.predict(Batches(test, BATCH), verbose=0)
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise stage.Problem(
+            f"{MODEL} returns numbers that are no probabilities; `dvc repro train` makes it anew"
+        )
     losses = keras.losses.get(settings.loss)(test.labels.astype(np.float32), probabilities)
 
     actual = test.labels.argmax(axis=1)
     predicted = probabilities.argmax(axis=1)
-    figures = scores.summary(actual, predicted, classes)
+    figures = scores.summary(actual, probabilities, classes)
     figures = {
         "dataset": settings.dataset,
         "accuracy": figures.pop("accuracy"),
@@ -75,6 +80,8 @@ def main() -> None:
     )
     with files.written(PREDICTIONS) as file:
         table.to_csv(file, index=False)
+    with files.written(RELIABILITY) as file:
+        scores.reliability(actual, probabilities).round(5).to_csv(file, index=False)
     with files.written(MISTAKES) as file:
         file.write(
             pictures.worst_mistakes(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import evaluate
@@ -53,6 +54,15 @@ def put_model(project: Project, side: int = 12, classes: int = 3) -> None:
     models.save(network.build(side, side, classes, recipe), project.path / MODEL)
 
 
+def put_diverged_model(project: Project) -> None:
+    """Put a model whose weights are no numbers in the place of the project's."""
+    from convline import models, network
+
+    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[2], conv_kernels=[3]))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    models.save(model, project.path / MODEL)
+
+
 def cut(path: Path) -> Callable[[Project], None]:
     """A function that leaves half of a file."""
 
@@ -79,6 +89,7 @@ WRONG: list[tuple[Callable[[Project], Any], str]] = [
         lambda project: put_model(project, classes=4),
         f"{MODEL} turns (12, 12, 1) into (4,), but tiny needs (12, 12, 1) into (3,); ",
     ),
+    (put_diverged_model, f"{MODEL} returns numbers that are no probabilities; `dvc repro train`"),
     (lambda project: (project.path / TEST_IMAGES).unlink(), f"{TEST_IMAGES} is missing; "),
     (cut(TEST_IMAGES), f"{TEST_IMAGES} is damaged: "),
     (cut(TEST_LABELS), f"{TEST_LABELS} is damaged: "),
@@ -100,7 +111,7 @@ def test_wrong_inputs_are_refused(
     assert project.hashes() == before
 
 
-@pytest.mark.parametrize(("damage", "expected"), [WRONG[1], WRONG[2], WRONG[4]])
+@pytest.mark.parametrize(("damage", "expected"), [WRONG[1], WRONG[2], WRONG[5]])
 def test_the_script_shows_the_refusal(
     project: Project, damage: Callable[[Project], Any], expected: str
 ) -> None:
@@ -108,7 +119,9 @@ def test_the_script_shows_the_refusal(
     assert expected in project.problem("evaluate")
 
 
-@pytest.mark.parametrize("name", ["evaluate.json", "predictions.csv", "mistakes.png"])
+@pytest.mark.parametrize(
+    "name", ["evaluate.json", "predictions.csv", "reliability.csv", "mistakes.png"]
+)
 def test_a_full_disk_loses_nothing(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
@@ -139,7 +152,7 @@ def test_the_figures_agree(
 
     test = arrays.load(TEST_IMAGES, TEST_LABELS)
     model = models.load(MODEL)
-    model.compile(loss=loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(loss=loss, metrics=["accuracy", "categorical_crossentropy"], jit_compile=False)
     measured = model.evaluate(
         np.asarray(test.images), test.labels.astype(np.float32), verbose=0, return_dict=True
     )
@@ -148,6 +161,9 @@ def test_the_figures_agree(
     assert 0 < figures["errors"] < len(test.images)
     assert figures["accuracy"] == pytest.approx(measured["accuracy"], abs=1e-4)
     assert figures["loss"] == pytest.approx(measured["loss"], rel=1e-4)
+    assert figures["negative_log_likelihood"] == pytest.approx(
+        measured["categorical_crossentropy"], rel=1e-4
+    )
 
     with open("metrics/predictions.csv") as file:
         rows = list(csv.DictReader(file))
@@ -163,6 +179,17 @@ def test_the_figures_agree(
     assert sum(row["actual"] != row["predicted"] for row in rows) == figures["errors"]
     for row in figures["per_class"]:
         assert row["images"] == sum(r["actual"] == row["class"] for r in rows)
+
+    bins = pd.read_csv("metrics/reliability.csv")
+    assert list(bins) == ["low", "high", "images", "confidence", "accuracy"]
+    gaps = (bins["confidence"] - bins["accuracy"]).abs()
+    assert np.average(gaps, weights=bins["images"]) == pytest.approx(
+        figures["expected_calibration_error"], abs=6e-5
+    )
+    assert bins["images"].sum() == len(rows)
+    assert bins["images"] @ (1 - bins["accuracy"]) == pytest.approx(figures["errors"], abs=1e-3)
+    assert (bins["low"] <= bins["confidence"]).all()
+    assert (bins["confidence"] <= bins["high"]).all()
 
     shown = capsys.readouterr().out
     assert f"test accuracy {figures['accuracy']:.2%}" in shown

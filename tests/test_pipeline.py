@@ -5,7 +5,9 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import vl_convert
 
 from conftest import Project, describe, tiny_images
 from convline import idx
@@ -114,15 +116,56 @@ def test_a_finished_run_is_not_repeated(project: Project) -> None:
     assert project.hashes() == before
 
 
-def test_experiments_and_their_comparison(project: Project) -> None:
+@pytest.fixture(scope="module")
+def branch(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """An experiment that learns next to nothing, on a branch. Tests leave it as it is."""
+    project = reproduced.copy(tmp_path_factory.mktemp("branch") / "project")
     project.dvc("exp", "run", "--set-param", "epochs=1", "--set-param", "learning_rate=1e-5")
-    assert "epochs: 1" in (project.path / "params.yaml").read_text()
-    assert "learning_rate: 1e-05" in (project.path / "params.yaml").read_text()
-    difference = project.dvc("metrics", "diff", "main")
-    assert re.search(r"metrics/evaluate.json +accuracy +[\d.]+ +[\d.]+ +-[\d.]+", difference)
-    assert "per_class" not in difference
-    table = project.dvc("exp", "show", "--csv")
-    assert "epochs" in table
+    project.run("git", "checkout", "--quiet", "-b", "experiment")
+    project.commit()
+    return project
+
+
+@pytest.mark.xdist_group("branch")
+def test_an_experiment_sets_parameters(branch: Project) -> None:
+    assert "epochs: 1" in (branch.path / "params.yaml").read_text()
+    assert "learning_rate: 1e-05" in (branch.path / "params.yaml").read_text()
+    assert "epochs" in branch.dvc("exp", "show", "--csv")
+
+
+@pytest.mark.xdist_group("branch")
+def test_branches_are_compared_by_their_main_figures(branch: Project) -> None:
+    difference = json.loads(branch.dvc("metrics", "diff", "main", "--json"))
+    assert {file: set(figures) for file, figures in difference.items()} == {
+        "metrics/train.json": {"accuracy", "loss", "epoch"},
+        "metrics/evaluate.json": {
+            "accuracy",
+            "loss",
+            "negative_log_likelihood",
+            "brier_score",
+            "expected_calibration_error",
+            "errors",
+        },
+    }
+    assert difference["metrics/evaluate.json"]["accuracy"]["diff"] < 0
+    for figures in difference.values():
+        for figure in figures.values():
+            assert round(figure["old"], 5) == figure["old"]
+            assert round(figure["new"], 5) == figure["new"]
+
+
+@pytest.mark.xdist_group("branch")
+def test_branches_are_compared_in_a_reliability_plot(branch: Project, reproduced: Project) -> None:
+    (plot,) = json.loads(branch.dvc("plots", "diff", "main", "--json"))["data"]["Reliability"]
+    picture = vl_convert.vegalite_to_svg(plot["content"])
+    points = re.findall(r": ([\d.]+); accuracy: ([\d.]+); rev: (\w+); images: (\d+)", picture)
+    expected = [
+        (row.confidence, row.accuracy, revision, row.images)
+        for revision, project in (("workspace", branch), ("main", reproduced))
+        for row in pd.read_csv(project.path / "metrics/reliability.csv").itertuples()
+    ]
+    assert sorted((float(x), float(y), rev, int(n)) for x, y, rev, n in points) == sorted(expected)
+    assert picture.count('aria-roledescription="line mark"') == 1  # of perfect calibration
 
 
 @pytest.mark.slow
@@ -131,21 +174,15 @@ def test_two_clones_end_in_the_same_bytes(clone: Project, reproduced: Project) -
     assert clone.hashes() == reproduced.hashes()
 
 
-@pytest.mark.slow
-def test_an_experiment_in_a_temporary_copy_runs_the_code_of_the_copy(project: Project) -> None:
-    """A queued change of code and data is the one that runs, whatever the workspace holds then."""
-    source = project.path / "src/evaluate.py"
-    original = source.read_text()
-    source.write_text(original.replace('print(\n        f"evaluate:', 'print(\n        f"COPY:'))
-    assert source.read_text() != original
-    output = project.dvc("exp", "run", "--temp", "--set-param", "epochs=1")
-    assert "COPY: tiny" in output
-
-
 def test_plots_are_drawn_from_what_the_stages_wrote(project: Project) -> None:
     project.dvc("plots", "show")
     page = (project.path / "dvc_plots/index.html").read_text()
-    for title in ("Accuracy by epoch", "Loss by epoch", "Confusion matrix of the test images"):
+    for title in (
+        "Accuracy by epoch",
+        "Loss by epoch",
+        "Confusion matrix of the test images",
+        "Reliability on the test images",
+    ):
         assert title in page
     assert "train/loss.tsv" in page
     assert list((project.path / "dvc_plots/static").glob("*mistakes.png"))

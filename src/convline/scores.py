@@ -4,27 +4,47 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_support
+
+BINS = np.linspace(0, 1, 16)  # the edges of 15 bins of confidence
 
 
 def summary(
-    actual: npt.NDArray[np.intp], predicted: npt.NDArray[np.intp], classes: list[str]
+    actual: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float32], classes: list[str]
 ) -> dict[str, Any]:
-    """Accuracy with its interval, errors and per-class figures of labels (n,) and guesses (n,).
+    """All figures of labels (n,) and the probabilities (n, classes) given for them.
 
-    The 95 % interval is E. B. Wilson's ("Probable inference", 1927). Figures per class are a
-    list: DVC leaves lists out of `dvc metrics diff`, which so stays short. Shares are rounded
-    to four decimals.
+    - The negative log-likelihood is the mean, in nats. A probability below 2**-52 counts as
+      that: it costs 36.04.
+    - The Brier score is G. W. Brier's ("Verification of forecasts", 1950), summed over the
+      classes: from 0 to 2, the worst.
+    - The expected calibration error is that of C. Guo et al. ("On calibration of modern neural
+      networks", 2017): the mean distance, over the images, between the confidence and the
+      accuracy of an image's bin in `reliability`; from 0 to 1, the worst.
+
+    Figures per class are a list: DVC leaves lists out of `dvc metrics diff`, which so stays
+    short. Losses and scores are rounded to five decimals, shares to four.
     """
+    predicted = probabilities.argmax(axis=1)
     correct = int(np.sum(actual == predicted))
-    interval = binomtest(correct, len(actual)).proportion_ci(0.95, method="wilson")
+    labels = range(len(classes))
     precision, recall, f1, support = precision_recall_fscore_support(
-        actual, predicted, labels=range(len(classes)), zero_division=0
+        actual, predicted, labels=labels, zero_division=0
     )
+    exact = probabilities.astype(np.float64)
+    exact /= exact.sum(axis=1, keepdims=True)  # scikit-learn warns of sums of float32's precision
+    bins = reliability(actual, probabilities)
+    gaps = (bins["confidence"] - bins["accuracy"]).abs()
     return {
         "accuracy": round(correct / len(actual), 4),
-        "accuracy_interval_95": [round(interval.low, 4), round(interval.high, 4)],
+        "negative_log_likelihood": round(log_loss(actual, exact, labels=labels), 5),
+        "brier_score": round(
+            brier_score_loss(actual, exact, labels=labels, scale_by_half=False), 5
+        ),
+        "expected_calibration_error": round(float(np.average(gaps, weights=bins["images"])), 4),
+        "accuracy_interval_95": accuracy_interval(correct, len(actual)),
         "errors": len(actual) - correct,
         "images": len(actual),
         "per_class": [
@@ -38,3 +58,36 @@ def summary(
             for i, name in enumerate(classes)
         ],
     }
+
+
+def reliability(
+    actual: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float32]
+) -> pd.DataFrame:
+    """How often predictions are right, by their confidence, the predicted class's probability.
+
+    Takes labels (n,) and probabilities (n, classes). The images are counted in 15 bins of equal
+    width, low < confidence <= high; a bin without images has no row. `confidence` and `accuracy`
+    are means over the bin's images.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    low = np.digitize(confidence, BINS[1:-1], right=True)
+    images = pd.DataFrame(
+        {
+            "low": BINS[low],
+            "high": BINS[low + 1],
+            "confidence": confidence,
+            "correct": probabilities.argmax(axis=1) == actual,
+        }
+    )
+    return images.groupby(["low", "high"], as_index=False).agg(
+        images=("correct", "size"), confidence=("confidence", "mean"), accuracy=("correct", "mean")
+    )
+
+
+def accuracy_interval(correct: int, images: int) -> list[float]:
+    """The 95 % interval of an accuracy: E. B. Wilson's ("Probable inference", 1927).
+
+    A list, to four decimals.
+    """
+    interval = binomtest(correct, images).proportion_ci(0.95, method="wilson")
+    return [round(interval.low, 4), round(interval.high, 4)]
