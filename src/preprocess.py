@@ -18,7 +18,7 @@ class Params(params.Schema):
     """What preprocess reads from params.yaml."""
 
     dataset: str
-    seed: Annotated[params.Int, Field(ge=0, lt=2**32)]
+    seed: params.Seed
     validation_size: Annotated[params.Int, Field(ge=1)]
 
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from conftest import REPOSITORY, Project
+from convline.params import SECTIONS
 from convline.recipe import Recipe
 
 SRC = Path("src")
@@ -149,12 +150,13 @@ def test_git_ignores_what_dvc_caches_and_nothing_else(path: str) -> None:
 
 
 def test_every_parameter_is_declared_for_a_stage() -> None:
-    assert set(yaml.safe_load(PARAMS)) == set().union(*(keys(s, "params.yaml") for s in STAGES))
+    of_stages = set().union(*(keys(s, "params.yaml") for s in STAGES))
+    assert set(yaml.safe_load(PARAMS)) == of_stages | set(SECTIONS)
 
 
-@pytest.mark.parametrize("key", yaml.safe_load(PARAMS))
+@pytest.mark.parametrize("key", re.findall(r"^ *(\w+): \S", PARAMS, re.MULTILINE))
 def test_every_parameter_has_a_comment(key: str) -> None:
-    assert re.search(rf"^{key}: .*# \w", PARAMS, re.MULTILINE)
+    assert re.search(rf"^ *{key}: .*# \w", PARAMS, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

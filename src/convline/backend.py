@@ -17,7 +17,6 @@ from convline.stage import Problem
 
 BackendName = Literal["tensorflow", "jax"]
 Threads = Annotated[Int, Field(ge=1, le=1024)]
-Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 
 
 class BackendParams(Schema):

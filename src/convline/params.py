@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from convline.stage import Problem, one_line
 
 PARAMS = Path("params.yaml")
 PIPELINE = Path("dvc.yaml")
+SECTIONS = ("gate",)  # keys of params.yaml that no stage reads: the settings of commands
 
 
 class Schema(BaseModel):
@@ -32,6 +33,7 @@ def _no_bool(value: object) -> object:
 # `-S learning_rate=1e-5`, which PyYAML, a YAML 1.1 parser, reads as a string.
 Int = Annotated[int, BeforeValidator(_no_bool)]
 Float = Annotated[float, BeforeValidator(_no_bool)]
+Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 
 
 def load(stage: str, schema: type[SchemaT]) -> SchemaT:
@@ -52,7 +54,7 @@ def load(stage: str, schema: type[SchemaT]) -> SchemaT:
         )
 
     values = read_yaml(PARAMS)
-    known = sorted({key for of_stage in keys.values() for key in of_stage})
+    known = sorted({key for of_stage in keys.values() for key in of_stage} | set(SECTIONS))
     if unknown := [key for key in values if key not in known]:
         key = _shown(unknown[0])
         close = get_close_matches(key.strip("'"), known, n=1)
@@ -61,6 +63,19 @@ def load(stage: str, schema: type[SchemaT]) -> SchemaT:
     if missing := [key for key in keys[stage] if key not in values]:
         raise Problem(f"{PARAMS}: the key {missing[0]} is missing; git has its default")
     return validate(schema, {key: values[key] for key in keys[stage]}, PARAMS)
+
+
+def load_section(name: str, schema: type[SchemaT]) -> SchemaT:
+    """Read one of SECTIONS from params.yaml. Raises `Problem` where it is missing or wrong."""
+    values = read_yaml(PARAMS)
+    if name not in values:
+        raise Problem(f"{PARAMS}: the key {name} is missing; git has its default")
+    if not isinstance(values[name], dict):
+        raise Problem(
+            f"{PARAMS}: {name} is {_shown(values[name])}; it should hold the keys "
+            f"{', '.join(schema.model_fields)}"
+        )
+    return validate(schema, values[name], f"{PARAMS}: {name}")
 
 
 def validate(schema: type[SchemaT], values: object, source: object) -> SchemaT:

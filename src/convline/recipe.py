@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, model_validator
 
-from convline.backend import BackendParams, Seed
-from convline.params import Float, Int
+from convline.backend import BackendParams
+from convline.params import Float, Int, Seed
 
 Width = Annotated[Int, Field(ge=1, le=4096)]
 Kernel = Annotated[Int, Field(ge=1, le=64)]

@@ -1,0 +1,172 @@
+"""The last run of the pipeline at any revision, read through DVC."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import dvc.api
+import pandas as pd
+import yaml
+from dvc.exceptions import PathMissingError
+from dvc.repo import Repo
+from dvc.scm import RevError, SCMError, resolve_rev
+
+from convline.datasets import TEST_IMAGES, TEST_LABELS
+from convline.stage import Problem, one_line
+
+WORKSPACE = "workspace"
+LOCK = "dvc.lock"
+EVALUATION = "metrics/evaluate.json"
+PREDICTIONS = "metrics/predictions.csv"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. `lock` is its dvc.lock: what was run, with which parameters, on which bytes.
+
+    Its properties raise `Problem` where the file that they come from is nowhere to be had, or is
+    not one of a finished run.
+    """
+
+    revision: str
+    lock: dict[str, Any]
+
+    def params(self, stage: str, file: str = "params.yaml") -> dict[str, Any]:
+        """The parameters that `stage` ran with."""
+        return dict(self.lock["stages"][stage]["params"][file])
+
+    @property
+    def dataset(self) -> str:
+        """The name of its dataset."""
+        return str(self.params("evaluate")["dataset"])
+
+    @property
+    def test_files(self) -> dict[str, str]:
+        """The dataset's two test files and their md5: the same for the same test images."""
+        return {
+            dep["path"]: dep["md5"]
+            for dep in self.lock["stages"]["preprocess"]["deps"]
+            if dep["path"].endswith((TEST_IMAGES, TEST_LABELS))
+        }
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """The figures on the test images, as evaluate wrote them."""
+        return dict(_parsed(EVALUATION, self.revision, json.loads))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row for each test image, in the order of the dataset's file.
+
+        The columns are `index`, `actual` and `predicted` (names of classes), and `confidence`.
+        """
+
+        def parse(text: str) -> pd.DataFrame:
+            # A class may be called 1, or NA
+            table = pd.read_csv(
+                io.StringIO(text),
+                dtype={"actual": str, "predicted": str},
+                keep_default_na=False,
+            )
+            return table[["index", "actual", "predicted", "confidence"]]
+
+        return _parsed(PREDICTIONS, self.revision, parse)
+
+
+def load(revision: str) -> Run:
+    """The run of a branch, tag, commit or experiment, or of `workspace`.
+
+    Raises `Problem` where there is no such revision, or the pipeline has not run there.
+    """
+    run = Run(revision, _parsed(LOCK, revision, yaml.safe_load))
+    try:
+        complete = bool(run.dataset) and len(run.test_files) == 2
+    except (KeyError, TypeError):
+        complete = False
+    if not complete:
+        raise Problem(f"{revision}: {LOCK} holds no finished run; `dvc repro` there")
+    return run
+
+
+def _parsed(path: str, revision: str, parse: Callable[[str], T]) -> T:
+    text = read(path, revision)
+    try:
+        return parse(text)
+    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise Problem(
+            f"{revision}: {path} is not what the pipeline writes ({one_line(error)}); "
+            "`dvc repro` there"
+        ) from error
+
+
+def read(path: str, revision: str) -> str:
+    """The text of a file of `revision`, git's or DVC's, from the remote where it is not here.
+
+    Raises `Problem` where there is no such revision, or the file is nowhere to be had.
+    """
+    try:
+        if not revision:  # which DVC would take for the workspace
+            raise RevError("empty")
+        # The remote of today, also for a revision from before it was configured
+        with Repo() as repo:
+            remote = repo.config["core"].get("remote")
+        rev = None if revision == WORKSPACE else revision
+        return str(dvc.api.read(path, rev=rev, remote=remote))
+    except RevError as error:
+        raise _unknown(revision) from error
+    except PathMissingError as error:
+        if path == LOCK:
+            raise Problem(f"{revision} has no {LOCK}: `dvc repro` there") from error
+        raise Problem(
+            f"{revision}: {path} is neither in the cache nor in the remote; `dvc push` where it "
+            "was made, or `dvc repro` there"
+        ) from error
+    except Exception as error:  # each kind of remote raises its own
+        raise Problem(f"{revision}: {path} cannot be read: {one_line(error)}") from error
+
+
+def commit(revision: str) -> str:
+    """The commit of a revision, and for the workspace whether it has changes since.
+
+    Raises `Problem` where there is no such revision.
+    """
+    if not revision:  # which DVC would take for HEAD
+        raise _unknown(revision)
+    with Repo() as repo:
+        try:
+            sha = resolve_rev(repo.scm, "HEAD" if revision == WORKSPACE else revision)
+        except SCMError as error:
+            raise _unknown(revision) from error
+        changed = revision == WORKSPACE and repo.scm.is_dirty(untracked_files=False)
+    return f"{sha[:7]}{' with uncommitted changes' if changed else ''}"
+
+
+def outdated() -> list[str]:
+    """The stages that `dvc repro` would run, because the workspace changed after its last run.
+
+    Data that were never pulled do not count. Raises `Problem` where DVC cannot tell.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise Problem(f"`dvc repro --dry` failed: {one_line(result.stderr)}")
+    return [
+        line.split("'")[1]
+        for line in result.stdout.splitlines()
+        if line.startswith("Running stage '")
+    ]
+
+
+def _unknown(revision: str) -> Problem:
+    return Problem(f"there is no branch, tag, commit or experiment {revision!r}")

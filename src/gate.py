@@ -1,0 +1,72 @@
+"""Check a run against the thresholds under `gate` in params.yaml, and say which it fails.
+
+The run is that of a branch, a tag, a commit, an experiment, or "workspace". Exit codes: 0 where it
+passes; 4 where its accuracy is too low, 8 where it fell too far below the baseline's, 12 for both;
+1 where that cannot be told.
+"""
+
+import argparse
+import sys
+from typing import Annotated
+
+from pydantic import Field
+
+from convline import comparison, params, runs, stage
+
+LOW_ACCURACY = 4
+FALL = 8
+
+Share = Annotated[params.Float, Field(ge=0, le=1)]
+
+
+class Gate(params.Schema):
+    """The thresholds; their meaning is told in params.yaml."""
+
+    least_accuracy: Share
+    baseline: Annotated[str, Field(min_length=1)]
+    largest_fall: Share
+
+
+def main() -> None:
+    """Read the thresholds and both runs, check, print each result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("revision", nargs="?", default=runs.WORKSPACE)
+    revision = parser.parse_args().revision
+
+    thresholds = params.load_section("gate", Gate)
+    if revision == runs.WORKSPACE and (stages := runs.outdated()):
+        raise stage.Problem(
+            f"the workspace changed after its last run: `dvc repro` would run {', '.join(stages)}"
+        )
+    result = comparison.compare(runs.load(thresholds.baseline), runs.load(revision))
+    candidate, baseline = result.candidate, result.baseline
+
+    low = candidate.accuracy < thresholds.least_accuracy
+    report(
+        "least_accuracy",
+        low,
+        f"{candidate.accuracy:.2%}, where at least {thresholds.least_accuracy:.2%} is asked for",
+    )
+    # Counted in images: a difference of two shares is not exact
+    fall = (candidate.errors - baseline.errors) / len(candidate.correct)
+    fell = fall > thresholds.largest_fall and result.verdict == "worse"
+    report(
+        "largest_fall",
+        fell,
+        f"{0.0 - fall:+.2%} against {thresholds.baseline}, {result.verdict} "
+        f"(p = {result.p_value:.2g}), where a significant fall by more than "
+        f"{thresholds.largest_fall:.2%} is refused",
+    )
+    sys.exit(LOW_ACCURACY * low + FALL * fell)
+
+
+def report(threshold: str, failed: bool, text: str) -> None:
+    """Print one check, on stderr where it failed."""
+    if failed:
+        print(f"gate: FAILED {threshold}: {text}", file=sys.stderr)
+    else:
+        print(f"gate: passed {threshold}: {text}")
+
+
+if __name__ == "__main__":
+    stage.run(main)

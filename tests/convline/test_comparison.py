@@ -1,0 +1,110 @@
+"""The comparison of two runs: which images, which p-value, which verdict."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convline import comparison
+from convline.runs import Run
+from convline.stage import Problem
+
+
+def run(name: str, predicted: str, actual: str = "", dataset: str = "mnist", md5: str = "a") -> Run:
+    """A run that gave the images the one-letter classes `predicted`; `actual` is a, a, ..."""
+    made = Run(
+        name,
+        {
+            "stages": {
+                "preprocess": {
+                    "deps": [
+                        {"path": "data/raw/t10k-images-idx3-ubyte.gz", "md5": md5},
+                        {"path": "data/raw/t10k-labels-idx1-ubyte.gz", "md5": "b"},
+                    ]
+                },
+                "evaluate": {"params": {"params.yaml": {"dataset": dataset}}},
+            }
+        },
+    )
+    table = {"actual": list(actual or "a" * len(predicted)), "predicted": list(predicted)}
+    made.__dict__["predictions"] = pd.DataFrame(table)  # where cached_property keeps it
+    return made
+
+
+def of_counts(baseline_alone: int, candidate_alone: int, both: int = 3) -> comparison.Comparison:
+    """The comparison of two runs that get so many images right alone."""
+    return comparison.compare(
+        run("main", "a" * baseline_alone + "b" * candidate_alone + "a" * both),
+        run("new", "b" * baseline_alone + "a" * candidate_alone + "a" * both),
+    )
+
+
+def test_images_that_one_gets_right_are_named() -> None:
+    result = comparison.compare(run("main", "aabba"), run("new", "abaab"))
+    assert result.baseline.right_alone == [1, 4]
+    assert result.candidate.right_alone == [2, 3]
+    assert (result.baseline.errors, result.candidate.errors) == (2, 2)
+    assert (result.baseline.accuracy, result.candidate.accuracy) == (0.6, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("baseline_alone", "candidate_alone", "p_value", "verdict"),
+    [
+        (0, 0, 1.0, "no evidence of a difference"),
+        (0, 5, 2 / 2**5, "no evidence of a difference"),
+        (0, 6, 2 / 2**6, "better"),
+        (6, 0, 2 / 2**6, "worse"),
+        (1, 8, 2 * (1 + 9) / 2**9, "better"),
+        (2, 8, 2 * (1 + 10 + 45) / 2**10, "no evidence of a difference"),
+        (4, 4, 1.0, "no evidence of a difference"),
+    ],
+)
+def test_the_verdict_is_that_of_the_exact_test(
+    baseline_alone: int, candidate_alone: int, p_value: float, verdict: str
+) -> None:
+    result = of_counts(baseline_alone, candidate_alone)
+    assert result.p_value == pytest.approx(p_value)
+    assert result.verdict == verdict
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_p_value_is_the_sum_of_binomial_tails(one: int, other: int) -> None:
+    tail = sum(math.comb(one + other, k) for k in range(min(one, other) + 1))
+    assert of_counts(one, other).p_value == pytest.approx(min(1.0, 2 * tail / 2 ** (one + other)))
+
+
+def test_images_that_both_get_right_or_wrong_do_not_count() -> None:
+    assert of_counts(2, 9, both=0).p_value == of_counts(2, 9, both=500).p_value
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (run("new", "aab", dataset="digits"), "main is of the dataset mnist, new of digits"),
+        (run("new", "aab", md5="c"), "different versions of mnist"),
+        (run("new", "aab", actual="aba"), "different versions of mnist"),
+        (run("new", "aaba"), "different versions of mnist"),
+    ],
+)
+def test_other_test_images_are_not_compared(other: Run, reason: str) -> None:
+    with pytest.raises(Problem, match=reason):
+        comparison.compare(run("main", "aab"), other)
+
+
+def test_text_names_a_few_images_and_json_all() -> None:
+    result = of_counts(0, 25)
+    text = comparison.to_text(result)
+    assert "Only new gets right: images 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 15 more" in text
+    assert "Only main gets right" not in text
+    assert text.endswith("new is better than main on the 28 test images of mnist")
+    assert comparison.to_json(result)["candidate"]["right_alone"] == list(range(25))
+
+
+def test_markdown_is_a_table_and_a_verdict() -> None:
+    lines = comparison.to_text(of_counts(1, 1), markdown=True).splitlines()
+    assert lines[0].split() == ["|", "|", "main", "|", "new", "|"]
+    assert lines[-1] == (
+        "**No evidence of a difference between new and main on the 5 test images of mnist**"
+    )

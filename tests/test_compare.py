@@ -1,0 +1,110 @@
+"""compare.py on real runs: which revisions, where their predictions come from, what it prints."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import Project
+
+
+@pytest.fixture
+def project(experimented: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, with the experiment "worse"."""
+    return experimented.copy(tmp_path / "project")
+
+
+def compare(project: Project, *arguments: str) -> str:
+    """What compare.py prints."""
+    return project.run("python", "src/compare.py", *arguments).stdout
+
+
+def problem(project: Project, *arguments: str) -> str:
+    """The one line with which compare.py ends."""
+    result = project.run("python", "src/compare.py", *arguments, ok=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+def test_an_experiment_against_main(experimented: Project) -> None:
+    found = json.loads(compare(experimented, "main", "worse", "--json"))
+    figures = json.loads((experimented.path / "metrics/evaluate.json").read_text())
+    assert found["dataset"] == "tiny"
+    assert found["images"] == 90
+    assert found["baseline"]["revision"] == "main"
+    for key in ("accuracy", "accuracy_interval_95", "errors"):
+        assert found["baseline"][key] == figures[key]
+    predictions = pd.read_csv(experimented.path / "metrics/predictions.csv")
+    right = set(predictions.index[predictions["actual"] == predictions["predicted"]])
+    assert set(found["baseline"]["right_alone"]) <= right
+    assert not set(found["candidate"]["right_alone"]) & right
+    assert found["candidate"]["accuracy"] < 0.6
+    assert found["mcnemar_exact_p_value"] < 1e-6
+    assert found["verdict"] == "worse"
+    text = compare(experimented, "main", "worse")
+    assert text.endswith("worse is worse than main on the 90 test images of tiny\n")
+    assert "worse is better than" not in text
+    assert compare(experimented, "worse", "main").endswith(
+        "main is better than worse on the 90 test images of tiny\n"
+    )
+
+
+def test_the_workspace_is_compared_with_main_unless_told_otherwise(experimented: Project) -> None:
+    found = json.loads(compare(experimented, "--json"))
+    assert (found["baseline"]["revision"], found["candidate"]["revision"]) == ("main", "workspace")
+    assert found["mcnemar_exact_p_value"] == 1
+    assert found["verdict"] == "no evidence of a difference"
+
+
+def test_a_changed_workspace_is_noticed(project: Project) -> None:
+    project.set_params(epochs=3)
+    result = project.run("python", "src/compare.py")
+    assert "`dvc repro` would run train" in result.stderr
+    assert project.run("python", "src/compare.py", "main", "worse").stderr == ""
+
+
+def test_what_is_not_here_comes_from_the_remote(project: Project, tmp_path: Path) -> None:
+    before = compare(project, "main", "worse")
+    project.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "storage"))
+    project.dvc("remote", "modify", "--local", "storage", "verify", "true")
+    project.dvc("push")
+    project.dvc("exp", "apply", "worse")
+    project.dvc("push")
+    project.run("git", "checkout", "HEAD", "--", ".")
+    project.run("git", "clean", "-dxfq", "--exclude", ".dvc")
+    shutil.rmtree(project.path / ".dvc/cache")
+    assert compare(project, "main", "worse") == before
+    assert json.loads(compare(project, "--json"))["verdict"] == "no evidence of a difference"
+
+    shutil.rmtree(tmp_path / "storage")
+    shutil.rmtree(project.path / ".dvc/cache", ignore_errors=True)
+    assert "main: metrics/predictions.csv is neither in the cache nor in the remote" in problem(
+        project, "main", "worse"
+    )
+
+
+@pytest.mark.parametrize("revision", ["nowhere", "", "main..HEAD", "a b\nc"])
+def test_a_revision_that_is_none(experimented: Project, revision: str) -> None:
+    assert "there is no branch, tag, commit or experiment" in problem(experimented, revision)
+
+
+def test_a_revision_without_a_run(experimented: Project) -> None:
+    assert problem(experimented, "main~1") == "compare: main~1 has no dvc.lock: `dvc repro` there"
+
+
+def test_predictions_of_something_else(project: Project) -> None:
+    (project.path / "metrics/predictions.csv").unlink()
+    (project.path / "metrics/predictions.csv").write_text("a,b\n1,2\n")
+    assert "workspace: metrics/predictions.csv is not what the pipeline writes" in problem(project)
+
+
+def test_another_dataset(project: Project) -> None:
+    lock = project.path / "dvc.lock"
+    lock.write_text(lock.read_text().replace("dataset: tiny", "dataset: small"))
+    assert problem(project) == (
+        "compare: no comparison: main is of the dataset tiny, workspace of small"
+    )
