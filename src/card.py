@@ -1,0 +1,110 @@
+"""Print the model card of a run in Markdown: its model, data, recipe, figures and limits.
+
+The run is that of a branch, a tag, a commit or an experiment.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+
+from tabulate import tabulate
+
+from convline import runs, stage
+
+MODEL = "models/model.keras"
+
+
+def main() -> None:
+    """Read the run, print its card."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("revision", nargs="?", default="HEAD")
+    run = runs.load(parser.parse_args().revision)
+    try:
+        print(card(run))
+    except KeyError as key:
+        raise stage.Problem(
+            f"{run.revision}: {runs.EVALUATION} has no {key}; `dvc repro` there makes it anew"
+        ) from key
+
+
+def card(run: runs.Run) -> str:
+    """The card of `run` in Markdown. Raises `Problem` where its figures are nowhere to be had."""
+    figures = run.figures
+    low, high = figures["accuracy_interval_95"]
+    per_class = figures["per_class"]
+    classes = [row["class"] for row in per_class]
+    weakest = min(per_class, key=lambda row: row["recall"])
+    height, width = run.params("preprocess", "datasets.yaml")[f"{run.dataset}.shape"]
+    held_out = run.params("preprocess")["validation_size"]
+    (md5,) = (out["md5"] for out in run.lock["stages"]["train"]["outs"] if out["path"] == MODEL)
+    recipe = table(
+        ("parameter", "value"),
+        ((key, json.dumps(value).strip('"')) for key, value in run.params("train").items()),
+    )
+    test = table(
+        ("figure", "value"),
+        (
+            ("accuracy", f"{figures['accuracy']:.2%}"),
+            ("its 95 % interval (Wilson)", f"{low:.2%} to {high:.2%}"),
+            ("errors", f"{figures['errors']:,} of {figures['images']:,}"),
+            ("negative log-likelihood", figures["negative_log_likelihood"]),
+            ("Brier score, 0 to 2", figures["brier_score"]),
+            ("expected calibration error, 15 bins", figures["expected_calibration_error"]),
+        ),
+    )
+    by_class = table(
+        ("class", "images", "precision", "recall", "F1"),
+        (
+            (row["class"], row["images"], row["precision"], row["recall"], row["f1"])
+            for row in per_class
+        ),
+    )
+    return f"""\
+# Model card: classifier of {run.dataset}
+
+A convolutional network that tells apart {len(classes)} classes of greyscale images:
+{", ".join(classes)}.
+
+- File: `{MODEL}` at revision `{run.revision}`, md5 `{md5}`
+- Input: raw images `(n, {height}, {width}, 1)` with values from 0 to 255
+- Output: the probability of each class, `(n, {len(classes)})`
+- Use: `keras.models.load_model("{MODEL}").predict(images)`
+- Reproduce: `dvc repro` at this revision makes the same bytes, on one kind of machine
+
+## Data
+
+The dataset is {run.dataset}, identified by the checksums in `dvc.lock`. Of its training images,
+{held_out:,}, stratified by class, were held out to choose the epoch whose weights are kept; the
+network was trained on the others. The {figures["images"]:,} test images chose nothing.
+
+## Recipe
+
+{recipe}
+
+## Figures on the test images
+
+{test}
+
+{by_class}
+
+## Limits
+
+- It names one of its {len(classes)} classes for every image, also for one that shows none of them.
+- It knows images like those of {run.dataset}: greyscale, {height} x {width} pixels, the object
+  placed, lit and scaled as there. Nothing is measured on others.
+- It is weakest on class {weakest["class"]}, of which it finds {weakest["recall"]:.2%}.
+- The interval is that of the sampling of test images. Another seed gives another model, whose
+  accuracy can differ by more than rounding: compare runs with `python src/compare.py`.
+- A confidence is a probability to the extent that the calibration error is small, and for images
+  like the test images only.
+"""
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return str(tabulate(escaped, headers=list(header), tablefmt="pipe", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    stage.run(main)
