@@ -20,7 +20,16 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TUTORIAL = REPOSITORY / "benchmarks" / "tutorial.py"
-PARTS = ("src", "params.yaml", "dvc.yaml", "datasets.yaml", ".dvc/config", ".dvcignore")
+PARTS = (
+    "src",
+    "params.yaml",
+    "dvc.yaml",
+    "datasets.yaml",
+    ".dvc/config",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,18 @@ class Project:
         """The content of the copy's params.yaml."""
         return dict(yaml.safe_load((self.path / "params.yaml").read_bytes()))
 
+    def run(self, command: Sequence[str]) -> Child:
+        """Run a Python script in the copy."""
+        return run(command, self.path)
+
     def stage(self, name: str) -> Child:
         """Run one stage."""
-        return run([f"src/{name}.py"], self.path)
+        return self.run([f"src/{name}.py"])
+
+    def experiment(self, name: str, **changes: object) -> None:
+        """Run the pipeline with changed parameters, as an experiment of DVC."""
+        changed = [f"--set-param={key}={value}" for key, value in changes.items()]
+        self.run(["-m", "dvc", "exp", "run", f"--name={name}", *changed])
 
     def train_images(self) -> int:
         """The number of images that the stage train sees, once preprocess has run."""
@@ -62,9 +80,7 @@ class Project:
     def bare(self, seed: int) -> Child:
         """Run the bare script on as many images, and for as many epochs, as the stage train."""
         options = {"images": self.train_images(), "epochs": self.params()["epochs"], "seed": seed}
-        return run(
-            [str(TUTORIAL), *(f"--{name}={value}" for name, value in options.items())], self.path
-        )
+        return self.run([str(TUTORIAL), *(f"--{name}={value}" for name, value in options.items())])
 
 
 @contextmanager
@@ -78,10 +94,15 @@ def copy_of_project() -> Iterator[Project]:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        # DVCLive asks for a repository with a commit
-        identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
-        for command in (["init"], [*identity, "commit", "--allow-empty", "--message", "Begin"]):
-            subprocess.run(["git", *command, "--quiet"], cwd=folder, check=True)  # noqa: S607
+        # DVCLive asks for a repository with a commit, an experiment for one that has the project
+        for command in (
+            ["init", "--quiet"],
+            ["config", "user.name", "benchmark"],
+            ["config", "user.email", "benchmark@localhost"],
+            ["add", "--all"],
+            ["commit", "--quiet", "--message", "Begin"],
+        ):
+            subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S607
         yield Project(Path(folder))
 
 

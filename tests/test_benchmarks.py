@@ -10,6 +10,7 @@ from conftest import Project
     ("name", "option", "rows"),
     [
         ("accuracy", "--seeds=2", ["0", "1", "mean", "standard deviation"]),
+        ("verdicts", "--seeds=2", ["two seeds, both 5 epochs", "1 epoch against 5, the same seed"]),
         ("cost", "--repeats=1", ["fetch", "preprocess", "train", "evaluate", "train : bare"]),
     ],
 )
@@ -18,7 +19,7 @@ def test_a_benchmark_writes_its_table(
 ) -> None:
     clone.set_params(dataset="digits", validation_size=180, epochs=1)
     report = clone.path / f"benchmarks/{name}.md"
-    report.unlink()
+    report.unlink(missing_ok=True)
     clone.run("python", f"benchmarks/{name}.py", option)
     for row in rows:
         assert f"\n| {row} " in report.read_text()
