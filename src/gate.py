@@ -45,7 +45,7 @@ def main() -> None:
     report(
         "least_accuracy",
         low,
-        f"{candidate.accuracy:.2%}, where at least {thresholds.least_accuracy:.2%} is asked for",
+        f"{candidate.accuracy:.2%}, and {thresholds.least_accuracy:.2%} is asked for",
     )
     # Counted in images: a difference of two shares is not exact
     fall = (candidate.errors - baseline.errors) / len(candidate.correct)
@@ -53,9 +53,8 @@ def main() -> None:
     report(
         "largest_fall",
         fell,
-        f"{0.0 - fall:+.2%} against {thresholds.baseline}, {result.verdict} "
-        f"(p = {result.p_value:.2g}), where a significant fall by more than "
-        f"{thresholds.largest_fall:.2%} is refused",
+        f"{abs(fall):.2%} {'below' if fall > 0 else 'above'} {thresholds.baseline} "
+        f"(p = {result.p_value:.2g}), and {thresholds.largest_fall:.2%} is allowed if significant",
     )
     sys.exit(LOW_ACCURACY * low + FALL * fell)
 

@@ -64,7 +64,7 @@ def test_a_fall_that_chance_explains_passes(project: Project) -> None:
     project.dvc("commit", "--force", "evaluate")
     project.set_params(gate={"baseline": "main", LOW: 0.9, FALL: 0})
     result = project.run("python", "src/gate.py")
-    assert "-3.33% against main, no evidence of a difference (p = 0.25)" in result.stdout
+    assert "3.33% below main (p = 0.25)" in result.stdout
 
 
 def test_a_workspace_that_changed_after_its_run_is_refused(project: Project) -> None:

@@ -1,0 +1,281 @@
+"""A run of the pipeline as one HTML page, beside a baseline."""
+
+import base64
+import json
+import mimetypes
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import ConfigDict, Field
+
+from convline import runs
+from convline.params import Schema, validate
+from convline.stage import Problem, one_line
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+SHARES = ("accuracy", "expected_calibration_error")  # metrics to be written in per cent
+NARROW = {"legend": {"orient": "bottom", "columns": 1}, "header": {"title": None}}  # for phones
+NOTHING = "\u2013"  # an en dash
+MINUS = "\u2212"
+SPACE = "\u00a0"  # at which no line breaks
+
+
+class ClassScores(Schema):
+    """The figures of one class."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(alias="class")
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Scores(Schema):
+    """What the page takes from metrics/evaluate.json."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    accuracy: float
+    accuracy_interval_95: tuple[float, float]
+    errors: int
+    images: int
+    expected_calibration_error: float
+    per_class: list[ClassScores]
+
+    @property
+    def interval(self) -> str:
+        """The 95 % interval of the accuracy, as text."""
+        return " to ".join(map(percent, self.accuracy_interval_95))
+
+    def of(self, name: str) -> ClassScores | None:
+        """The figures of the class `name`, where it is one of these."""
+        return next((scores for scores in self.per_class if scores.name == name), None)
+
+
+@dataclass
+class Revision:
+    """One of the two that the page is about. It has no scores before its first run."""
+
+    name: str
+    commit: str
+    scores: Scores | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter or metric in both revisions, as text."""
+
+    file: str
+    name: str
+    old: str
+    new: str
+    change: str
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two are not the same."""
+        return self.old != self.new
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot: an SVG element, or the data: URI of a picture."""
+
+    title: str
+    svg: str = ""
+    uri: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as it ran: after which others, with what data of theirs and what else, and its outs.
+
+    `files` are those of the project; `params` the names of its parameters.
+    """
+
+    name: str
+    after: list[str]
+    data: list[str]
+    files: list[str]
+    params: list[str]
+    outs: list[str]
+
+
+def scores(run: runs.Run) -> Scores:
+    """The figures of a run. Raises `Problem` where one is missing."""
+    try:
+        return validate(Scores, run.figures, f"{run.revision}: {runs.EVALUATION}")
+    except Problem as problem:
+        raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
+
+
+def differences(kind: str, baseline: str) -> list[Difference]:
+    """All "params" or "metrics", `old` in the baseline and `new` in the workspace."""
+    show = _metric if kind == "metrics" else _parameter
+    return [
+        Difference(file, name, show(name, row["old"]), show(name, row["new"]), _change(name, row))
+        # Sorted, because DVC's order is another one each time
+        for file, rows in sorted(_dvc(kind, "diff", baseline, "--all").items())
+        for name, row in sorted(rows.items())
+    ]
+
+
+def changed_files(baseline: runs.Run, candidate: runs.Run) -> list[str]:
+    """The files of the project that stages depend on and that differ between two runs."""
+    return sorted({path for path, _ in _project_files(baseline) ^ _project_files(candidate)})
+
+
+def _project_files(run: runs.Run) -> set[tuple[str, str]]:
+    """The path and md5 of what stages depend on and none of them writes."""
+    sources = _sources(run)
+    return {
+        (dep["path"], dep["md5"])
+        for stage in run.lock["stages"].values()
+        for dep in stage["deps"]
+        if dep["path"] not in sources
+    }
+
+
+def figures(baseline: str | None) -> tuple[list[Figure], list[str]]:
+    """Every plot of dvc.yaml, and what of their data is missing, as "FILE of REVISION".
+
+    The plots are those of the workspace, beside those of `baseline` where it is given.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["diff", baseline] if baseline else ["show"]
+        plots = _dvc("plots", *command, "--out", folder)
+        drawn = [
+            _figure(name, plot) for name, parts in plots.get("data", {}).items() for plot in parts
+        ]
+    missing = {
+        f"{error.get('source', error.get('name'))} of {error['rev']}"
+        for error in plots.get("errors", [])
+    }
+    return drawn, sorted(missing)
+
+
+def _figure(name: str, plot: dict[str, Any]) -> Figure:
+    if plot["type"] == "image":
+        image = Path(plot["url"])
+        kind, _ = mimetypes.guess_type(image)
+        content = base64.b64encode(image.read_bytes()).decode()
+        title = f"{Path(name).stem.capitalize()} of {plot['revisions'][0]}"
+        return Figure(title, uri=f"data:{kind};base64,{content}")
+    spec = plot["content"]
+    title = spec.pop("title", name)  # the page has it as a heading
+    for parameter in spec.get("params", []):
+        if parameter.get("bind") == {"input": "checkbox"}:  # nobody can tick it in a drawing
+            parameter["value"] = True
+    try:
+        svg = vl_convert.vegalite_to_svg(spec, config=NARROW, allowed_base_urls=[])
+    except ValueError as error:
+        raise Problem(f"the plot {name} cannot be drawn: {one_line(error)}") from error
+    return Figure(title["text"] if isinstance(title, dict) else title, svg=svg)
+
+
+def _dvc(*arguments: str) -> dict[str, Any]:
+    """What a DVC command answers in JSON."""
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        raise Problem(f"dvc {' '.join(arguments)} failed: {one_line(result.stderr)}")
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+def _sources(run: runs.Run) -> dict[str, str]:
+    """The stage that writes each output."""
+    return {
+        out["path"]: name
+        for name, stage in run.lock["stages"].items()
+        for out in stage.get("outs", [])
+    }
+
+
+def pipeline(run: runs.Run) -> list[list[Stage]]:
+    """The stages of a run in groups; each stage comes after one of the group before its own."""
+    sources = _sources(run)
+    stages = {}
+    for name, stage in run.lock["stages"].items():
+        paths = [dep["path"] for dep in stage["deps"]]
+        stages[name] = Stage(
+            name,
+            after=sorted({sources[path] for path in paths if path in sources}),
+            data=[path for path in paths if path in sources],
+            files=[path for path in paths if path not in sources],
+            params=[key for keys in stage.get("params", {}).values() for key in keys],
+            outs=[out["path"] for out in stage.get("outs", [])],
+        )
+    order = TopologicalSorter({name: stage.after for name, stage in stages.items()})
+    order.prepare()
+    groups = []
+    while group := order.get_ready():
+        groups.append([stages[name] for name in sorted(group)])
+        order.done(*group)
+    return groups
+
+
+def render(**facts: Any) -> str:
+    """The page, filled with `facts`: those that src/report.py gives."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "count": count}
+    return environment.get_template(TEMPLATE.name).render(facts)
+
+
+def percent(share: float) -> str:
+    """A share as "99.15 %"."""
+    return f"{100 * share:.2f}{SPACE}%"
+
+
+def points(difference: float) -> str:
+    """A difference of shares as "+0.07 points"."""
+    return f"{100 * difference:+.2f}{SPACE}points".replace("-", MINUS)
+
+
+def count(number: int, sign: str = "") -> str:
+    """A count as "10,000"; with "+" for its sign, a difference of counts as "+10,000"."""
+    return f"{number:{sign},}".replace("-", MINUS)
+
+
+def _metric(name: str, value: Any) -> str:
+    if value is None:
+        return NOTHING
+    if name in SHARES:
+        return percent(value)
+    return count(value) if isinstance(value, int) else str(value)
+
+
+def _parameter(_name: str, value: Any) -> str:
+    if value is None:
+        return NOTHING
+    return value if isinstance(value, str) else json.dumps(value)  # `true`, as in params.yaml
+
+
+def _change(name: str, row: dict[str, Any]) -> str:
+    difference = row.get("diff")
+    if not difference:
+        return ""
+    if name in SHARES:
+        return points(difference)
+    if isinstance(difference, int):
+        return count(difference, "+")
+    return f"{difference:+.6g}".replace("-", MINUS)
