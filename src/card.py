@@ -18,22 +18,15 @@ def main() -> None:
     """Read the run, print its card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("revision", nargs="?", default="HEAD")
-    run = runs.load(parser.parse_args().revision)
-    try:
-        print(card(run))
-    except KeyError as key:
-        raise stage.Problem(
-            f"{run.revision}: {runs.EVALUATION} has no {key}; `dvc repro` there makes it anew"
-        ) from key
+    print(card(runs.load(parser.parse_args().revision)))
 
 
 def card(run: runs.Run) -> str:
     """The card of `run` in Markdown. Raises `Problem` where its figures are nowhere to be had."""
-    figures = run.figures
-    low, high = figures["accuracy_interval_95"]
-    per_class = figures["per_class"]
-    classes = [row["class"] for row in per_class]
-    weakest = min(per_class, key=lambda row: row["recall"])
+    scores = run.scores
+    low, high = scores.accuracy_interval_95
+    classes = [of_class.name for of_class in scores.per_class]
+    weakest = min(scores.per_class, key=lambda of_class: of_class.recall)
     height, width = run.params("preprocess", "datasets.yaml")[f"{run.dataset}.shape"]
     held_out = run.params("preprocess")["validation_size"]
     (md5,) = (out["md5"] for out in run.lock["stages"]["train"]["outs"] if out["path"] == MODEL)
@@ -44,20 +37,17 @@ def card(run: runs.Run) -> str:
     test = table(
         ("figure", "value"),
         (
-            ("accuracy", f"{figures['accuracy']:.2%}"),
+            ("accuracy", f"{scores.accuracy:.2%}"),
             ("its 95 % interval (Wilson)", f"{low:.2%} to {high:.2%}"),
-            ("errors", f"{figures['errors']:,} of {figures['images']:,}"),
-            ("negative log-likelihood", figures["negative_log_likelihood"]),
-            ("Brier score, 0 to 2", figures["brier_score"]),
-            ("expected calibration error, 15 bins", figures["expected_calibration_error"]),
+            ("errors", f"{scores.errors:,} of {scores.images:,}"),
+            ("negative log-likelihood", scores.negative_log_likelihood),
+            ("Brier score, 0 to 2", scores.brier_score),
+            ("expected calibration error, 15 bins", scores.expected_calibration_error),
         ),
     )
     by_class = table(
         ("class", "images", "precision", "recall", "F1"),
-        (
-            (row["class"], row["images"], row["precision"], row["recall"], row["f1"])
-            for row in per_class
-        ),
+        ((row.name, row.images, row.precision, row.recall, row.f1) for row in scores.per_class),
     )
     return f"""\
 # Model card: classifier of {run.dataset}
@@ -75,7 +65,7 @@ A convolutional network that tells apart {len(classes)} classes of greyscale ima
 
 The dataset is {run.dataset}, identified by the checksums in `dvc.lock`. Of its training images,
 {held_out:,}, stratified by class, were held out to choose the epoch whose weights are kept; the
-network was trained on the others. The {figures["images"]:,} test images chose nothing.
+network was trained on the others. The {scores.images:,} test images chose nothing.
 
 ## Recipe
 
@@ -92,7 +82,7 @@ network was trained on the others. The {figures["images"]:,} test images chose n
 - It names one of its {len(classes)} classes for every image, also for one that shows none of them.
 - It knows images like those of {run.dataset}: greyscale, {height} x {width} pixels, the object
   placed, lit and scaled as there. Nothing is measured on others.
-- It is weakest on class {weakest["class"]}, of which it finds {weakest["recall"]:.2%}.
+- It is weakest on class {weakest.name}, of which it finds {weakest.recall:.2%}.
 - The interval is that of the sampling of test images. Another seed gives another model, whose
   accuracy can differ by more than rounding: compare runs with `python src/compare.py`.
 - A confidence is a probability to the extent that the calibration error is small, and for images

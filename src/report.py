@@ -22,7 +22,7 @@ def main() -> None:
     baseline = report.Revision(revision, runs.commit(revision))
     candidate = report.Revision(runs.WORKSPACE, runs.commit(runs.WORKSPACE))
     run = runs.load(candidate.name)
-    candidate.scores = report.scores(run)
+    candidate.scores = run.scores
 
     result = None
     changed_files: list[str] = []
@@ -30,7 +30,7 @@ def main() -> None:
         other = runs.load(baseline.name)
         changed_files = report.changed_files(other, run)
         with suppress(stage.Problem):  # they may be older than a figure of the page
-            baseline.scores = report.scores(other)
+            baseline.scores = other.scores
         if other.lock == run.lock:
             raise stage.Problem(f"{candidate.name} and {baseline.name} are the same run")
         result = comparison.compare(other, run)

@@ -13,10 +13,8 @@ from typing import Any
 
 import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import ConfigDict, Field
 
 from convline import runs
-from convline.params import Schema, validate
 from convline.stage import Problem, one_line
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -27,47 +25,13 @@ MINUS = "\u2212"
 SPACE = "\u00a0"  # at which no line breaks
 
 
-class ClassScores(Schema):
-    """The figures of one class."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    name: str = Field(alias="class")
-    images: int
-    precision: float
-    recall: float
-    f1: float
-
-
-class Scores(Schema):
-    """What the page takes from metrics/evaluate.json."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    accuracy: float
-    accuracy_interval_95: tuple[float, float]
-    errors: int
-    images: int
-    expected_calibration_error: float
-    per_class: list[ClassScores]
-
-    @property
-    def interval(self) -> str:
-        """The 95 % interval of the accuracy, as text."""
-        return " to ".join(map(percent, self.accuracy_interval_95))
-
-    def of(self, name: str) -> ClassScores | None:
-        """The figures of the class `name`, where it is one of these."""
-        return next((scores for scores in self.per_class if scores.name == name), None)
-
-
 @dataclass
 class Revision:
     """One of the two that the page is about. It has no scores before its first run."""
 
     name: str
     commit: str
-    scores: Scores | None = None
+    scores: runs.Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -108,14 +72,6 @@ class Stage:
     files: list[str]
     params: list[str]
     outs: list[str]
-
-
-def scores(run: runs.Run) -> Scores:
-    """The figures of a run. Raises `Problem` where one is missing."""
-    try:
-        return validate(Scores, run.figures, f"{run.revision}: {runs.EVALUATION}")
-    except Problem as problem:
-        raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
 
 
 def differences(kind: str, baseline: str) -> list[Difference]:

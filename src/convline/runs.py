@@ -15,8 +15,10 @@ import yaml
 from dvc.exceptions import PathMissingError
 from dvc.repo import Repo
 from dvc.scm import RevError, SCMError, resolve_rev
+from pydantic import ConfigDict, Field
 
 from convline.datasets import TEST_IMAGES, TEST_LABELS
+from convline.params import Schema, validate
 from convline.stage import Problem, one_line
 
 WORKSPACE = "workspace"
@@ -25,6 +27,37 @@ EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
 
 T = TypeVar("T")
+
+
+class ClassScores(Schema):
+    """The figures of one class."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(alias="class")
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Scores(Schema):
+    """The figures on the test images, as evaluate wrote them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    accuracy: float
+    accuracy_interval_95: tuple[float, float]
+    errors: int
+    images: int
+    negative_log_likelihood: float
+    brier_score: float
+    expected_calibration_error: float
+    per_class: list[ClassScores]
+
+    def of(self, name: str) -> ClassScores | None:
+        """The figures of the class `name`, where it is one of these."""
+        return next((scores for scores in self.per_class if scores.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -57,9 +90,13 @@ class Run:
         }
 
     @cached_property
-    def figures(self) -> dict[str, Any]:
-        """The figures on the test images, as evaluate wrote them."""
-        return dict(_parsed(EVALUATION, self.revision, json.loads))
+    def scores(self) -> Scores:
+        """The figures on the test images."""
+        content = _parsed(EVALUATION, self.revision, json.loads)
+        try:
+            return validate(Scores, content, f"{self.revision}: {EVALUATION}")
+        except Problem as problem:  # it may be older than a figure
+            raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
