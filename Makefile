@@ -2,6 +2,7 @@
 
 LOCK := requirements$(if $(GPU),-gpu).txt
 BIN := .venv/bin
+REV := main
 # The first Python of a supported version, outside any environment that is active
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,$(shell $(python) -c \
 	'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys._base_executable)' 2>/dev/null)))
@@ -19,6 +20,14 @@ help: ## List the targets
 .PHONY: run
 run: install ## Run the whole pipeline and show its result
 	@python src/run.py
+
+.PHONY: report
+report: install ## Write report.html: the last run beside that of REV, main unless given
+	@python src/report.py "$(REV)"
+
+.PHONY: gate
+gate: install ## Check the last run against the gate of params.yaml
+	@python src/gate.py
 
 .PHONY: test
 test: lint ## Lint, check the types and run all tests
