@@ -49,8 +49,9 @@ def main() -> None:
                 [f"{FEW} epoch against {MANY}, the same seed", *counts(of_epochs)],
             ],
         ),
-        f"Were the seeds' networks equally good, 5 % of {len(of_seeds)} pairs, or "
-        f"{0.05 * len(of_seeds):.1f}, would be expected to be called better or worse by chance.",
+        f"Were the networks of all seeds equally good, 5 % of {len(of_seeds)} pairs, or "
+        f"{0.05 * len(of_seeds):.1f}, would be called better or worse by chance. More are, as far "
+        "as they are not: the test is about two networks, not about their recipes.",
     )
 
 
