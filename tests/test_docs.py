@@ -1,8 +1,6 @@
 """Every command of docs/experiments.md runs and prints what the page says; its figures are so."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +19,7 @@ def words(text: str) -> list[str]:
 @pytest.mark.slow
 def test_every_command_runs_and_prints_the_like(project: Project) -> None:
     """In the order of the page, on the tiny dataset, for which its figures are others."""
-    (project.path / ".venv").symlink_to(Path(sys.prefix))
+    project.install()
 
     def execute(command: str) -> str:
         return project.run("bash", "-c", f"exec 2>&1; {command}").stdout

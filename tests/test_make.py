@@ -14,8 +14,8 @@ slow = pytest.mark.slow
 
 @pytest.fixture
 def installed(clone: Project) -> Project:
-    """A clone that shares this environment, which `make` takes for its own."""
-    (clone.path / ".venv").symlink_to(Path(sys.prefix))
+    """A clone with this environment."""
+    clone.install()
     return clone
 
 

@@ -1,8 +1,6 @@
 """Every command of the README runs, and what it shows is so."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -35,7 +33,7 @@ def test_the_commands_are_found() -> None:
 @pytest.mark.slow
 def test_every_command_runs(project: Project) -> None:
     """In one shell, in the order of the page, as a reader types them."""
-    (project.path / ".venv").symlink_to(Path(sys.prefix))
+    project.install()
     script = "\n".join(command for command in COMMANDS if command not in ELSEWHERE)
     result = project.run("bash", "-exc", script, ok=False)
     assert result.returncode == 0, result.stdout + result.stderr
