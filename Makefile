@@ -48,7 +48,8 @@ fresh-install:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11, 3.12 or 3.13 is needed; \
 	if it is not on PATH, say make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Installing $(LOCK) into .venv (two minutes, once)"
-	@$(PYTHON) -m venv --clear .venv
+	@rm -rf .venv  # venv --clear would empty what .venv links to
+	@$(PYTHON) -m venv .venv
 	@python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	@echo '$(PATH_FIRST)' > "$$(python -c 'import site; print(site.getsitepackages()[0])')/path_first.pth"
 	@cp $(LOCK) $(BIN)/installed.txt

@@ -115,13 +115,8 @@ class Project:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def install(self) -> None:
-        """Give the project this environment, which `make` takes for its own.
-
-        By links to what is in it: were `make` to replace it, this one would stay whole.
-        """
-        (self.path / ".venv").mkdir()
-        for entry in Path(sys.prefix).iterdir():
-            (self.path / ".venv" / entry.name).symlink_to(entry)
+        """Give the project this environment, which `make` takes for its own."""
+        (self.path / ".venv").symlink_to(sys.prefix)
 
     def hashes(self) -> dict[str, str]:
         """The sha256 of dvc.lock and every output, by path."""

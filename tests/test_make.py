@@ -131,3 +131,15 @@ def test_make_run_does_not_take_bad_input_for_a_missing_network(
     assert line in result.stderr
     assert "Traceback" not in result.stderr
     assert (installed.path / "params.yaml").read_text() == before
+
+
+def test_a_new_environment_leaves_one_that_is_linked_alone(clone: Project, tmp_path: Path) -> None:
+    """The set-up stops at its first package: the lock has none that exists."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/kept").touch()
+    (clone.path / ".venv").symlink_to(tmp_path / "shared")
+    (clone.path / "requirements.txt").write_text("./nowhere\n")
+    python = str(Path(sys.base_prefix) / "bin/python3")
+    assert clone.run("make", "install", f"PYTHON={python}", ok=False).returncode == 2
+    assert (tmp_path / "shared/kept").exists()
+    assert not (clone.path / ".venv").is_symlink()

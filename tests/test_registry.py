@@ -47,5 +47,6 @@ def test_a_registered_version_is_a_revision(registered: Project) -> None:
     registered.set_params(
         gate={"baseline": "classifier@v1.0.0", "least_accuracy": 0.9, "largest_fall": 0}
     )
-    assert "worse" in registered.run("python", "src/gate.py", "worse", ok=False).stderr
+    refusal = registered.run("python", "src/gate.py", "worse", ok=False).stderr
+    assert "below classifier@v1.0.0" in refusal
     registered.run("git", "checkout", "HEAD", "--", "params.yaml")
