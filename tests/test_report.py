@@ -73,6 +73,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         "headless=new",
         "no-sandbox",
         "disable-gpu",
+        "disable-dev-shm-usage",  # which is small in a container
         "disable-quic",
         "no-first-run",
         "disable-background-networking",
