@@ -143,6 +143,20 @@ def test_every_plot_is_drawn(browser: Browser, reported: Project) -> None:
 
 @together
 @browser_is_here
+def test_curves_have_a_point_for_each_epoch(browser: Browser, reported: Project) -> None:
+    """A run of one epoch too, of which a line alone would show nothing."""
+    show(browser, reported)
+    points = evaluated(
+        browser,
+        """[...document.querySelectorAll("figure")].slice(0, 2).map(
+            figure => figure.querySelectorAll(".mark-symbol.role-mark path").length)""",
+    )
+    splits, epochs = 2, 2 + 1  # of the workspace and of "worse"
+    assert points == [splits * epochs] * 2
+
+
+@together
+@browser_is_here
 def test_the_page_loads_nothing_and_runs_nothing(browser: Browser, reported: Project) -> None:
     show(browser, reported)
     assert evaluated(browser, "performance.getEntriesByType('resource').length") == 0
