@@ -3,8 +3,6 @@
 import base64
 import json
 import mimetypes
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -77,10 +75,11 @@ class Stage:
 def differences(kind: str, baseline: str) -> list[Difference]:
     """All "params" or "metrics", `old` in the baseline and `new` in the workspace."""
     show = _metric if kind == "metrics" else _parameter
+    shown = json.loads(runs.dvc_prints(kind, "diff", baseline, "--all", "--json"))
     return [
         Difference(file, name, show(name, row["old"]), show(name, row["new"]), _change(name, row))
         # Sorted, because DVC's order is another one each time
-        for file, rows in sorted(_dvc(kind, "diff", baseline, "--all").items())
+        for file, rows in sorted(shown.items())
         for name, row in sorted(rows.items())
     ]
 
@@ -108,7 +107,7 @@ def figures(baseline: str | None) -> tuple[list[Figure], list[str]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         command = ["diff", baseline] if baseline else ["show"]
-        plots = _dvc("plots", *command, "--out", folder)
+        plots = json.loads(runs.dvc_prints("plots", *command, "--out", folder, "--json"))
         drawn = [
             _figure(name, plot) for name, parts in plots.get("data", {}).items() for plot in parts
         ]
@@ -136,20 +135,6 @@ def _figure(name: str, plot: dict[str, Any]) -> Figure:
     except ValueError as error:
         raise Problem(f"the plot {name} cannot be drawn: {one_line(error)}") from error
     return Figure(title["text"] if isinstance(title, dict) else title, svg=svg)
-
-
-def _dvc(*arguments: str) -> dict[str, Any]:
-    """What a DVC command answers in JSON."""
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        raise Problem(f"dvc {' '.join(arguments)} failed: {one_line(result.stderr)}")
-    content: dict[str, Any] = json.loads(result.stdout)
-    return content
 
 
 def _sources(run: runs.Run) -> dict[str, str]:

@@ -190,19 +190,18 @@ def outdated() -> list[str]:
 
     Data that were never pulled do not count. Raises `Problem` where DVC cannot tell.
     """
+    shown = dvc_prints("repro", "--dry", "--allow-missing")
+    return [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage '")]
+
+
+def dvc_prints(*arguments: str) -> str:
+    """What a DVC command prints on stdout. Raises `Problem` where it fails."""
     result = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False
     )
     if result.returncode:
-        raise Problem(f"`dvc repro --dry` failed: {one_line(result.stderr)}")
-    return [
-        line.split("'")[1]
-        for line in result.stdout.splitlines()
-        if line.startswith("Running stage '")
-    ]
+        raise Problem(f"`dvc {' '.join(arguments)}` failed: {one_line(result.stderr)}")
+    return result.stdout
 
 
 def _unknown(revision: str) -> Problem:
