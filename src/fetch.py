@@ -28,7 +28,7 @@ def main() -> None:
         from convline.download import download, sources
 
         for file_name, file in dataset.files.items():
-            download(sources(dataset), file_name, file, RAW / file_name)
+            download(sources(dataset, RAW), file_name, file, RAW / file_name)
     print(f"fetch: {name} is in {RAW}/")
 
 

@@ -53,7 +53,7 @@ def out_of_reach(dataset: datasets.Dataset) -> bool:
         try:
             for name, file in dataset.files.items():
                 if not (fetch.RAW / name).exists():
-                    download(sources(dataset), name, file, Path(folder) / name)
+                    download(sources(dataset, fetch.RAW), name, file, Path(folder) / name)
         except NotDelivered:
             return True
     return False

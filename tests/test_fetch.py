@@ -27,13 +27,13 @@ FIRST = TEST_IMAGES  # of the tiny dataset's files, as datasets.yaml orders them
 ENDLESS = 1 << 28  # bytes after which an endless stream ends, so that a broken test does
 PATIENCE = 60  # seconds until a test that waits for something fails
 
-# The stage, with a time-out that a test can wait for
+# The stage, with a time-out in seconds that a test can wait for
 HASTY = """
 import sys
 sys.path.insert(0, "src")
-sys.argv = ["src/fetch.py"]
 from convline import download, stage
-download.TIMEOUT = 0.2
+download.TIMEOUT = float(sys.argv[1])
+sys.argv = ["src/fetch.py"]
 import fetch
 stage.run(fetch.main)
 """
@@ -309,15 +309,15 @@ def test_nothing_is_unzipped_on_the_way(clone: Project) -> None:
 @pytest.mark.parametrize("answer", [silent, silent_half_way])
 def test_a_source_that_falls_silent(clone: Project, answer: Answer) -> None:
     with serving(clone.mirror, answer) as server:
-        result = clone.run("python", "-c", HASTY, ok=False, CONVLINE_MIRROR=server.url)
+        result = clone.run("python", "-c", HASTY, "0.5", ok=False, CONVLINE_MIRROR=server.url)
         assert result.returncode == 1
         assert result.stderr.count("\n") == 1
-        assert f"{FIRST}: {server.url} (no answer for 0.2 seconds)" in result.stderr
+        assert f"{FIRST}: {server.url} (no answer for 0.5 seconds)" in result.stderr
         assert server.requests == [FIRST]
         assert raw(clone) == {}
 
         clone.set_dataset("tiny", mirrors=[clone.mirror.as_uri()])
-        clone.run("python", "-c", HASTY, CONVLINE_MIRROR=server.url)
+        clone.run("python", "-c", HASTY, "0.5", CONVLINE_MIRROR=server.url)
         assert has_all(clone)
 
 
@@ -350,13 +350,13 @@ def test_every_source_is_named_where_all_fail(clone: Project) -> None:
     line = clone.problem("fetch", CONVLINE_MIRROR="/nowhere")
     assert (
         f"{FIRST}: /nowhere (not found); /no/such (not found); "
-        "teleport://mirror (Protocol not known: teleport); set" in line
+        "teleport://mirror (Protocol not known: teleport); dvc://data/raw (not found); set" in line
     )
 
 
-def test_no_source_at_all(clone: Project) -> None:
+def test_no_source_but_dvc(clone: Project) -> None:
     line = clone.problem("fetch", CONVLINE_MIRROR="")
-    assert f"{FIRST}: the dataset names no mirror; set CONVLINE_MIRROR" in line
+    assert f"{FIRST}: dvc://data/raw (not found); set CONVLINE_MIRROR" in line
 
 
 @pytest.mark.parametrize(
@@ -568,6 +568,116 @@ def test_progress_is_shown_in_a_terminal(clone: Project) -> None:
         os.close(end)
     for name in FILES:
         assert f"{name}:   0%|" in output
+
+
+@pytest.fixture
+def left_alone(project: Project) -> Project:
+    """A reproduced project where no mirror delivers, and nothing is in the user's cache."""
+    project.mirror = Path("/nowhere")
+    return project
+
+
+def cloned(project: Project, path: Path) -> Project:
+    """A clone of a colleague who has not pulled. What `project` pushes is in `path`/store."""
+    project.dvc("remote", "add", "--default", "share", str(path / "store"))
+    project.dvc("config", "remote.share.verify", "true")
+    project.commit()
+    project.dvc("push")
+    clone = Project(path / "colleague/project", project.mirror)
+    project.run("git", "clone", "--quiet", ".", str(clone.path))
+    clone.run("git", "config", "user.name", "Test")
+    clone.run("git", "config", "user.email", "test@example.com")
+    return clone
+
+
+def edit(project: Project) -> None:
+    """Change the stage, so that DVC deletes its outputs and runs it again."""
+    with (project.path / "src/fetch.py").open("a") as source:
+        source.write("# changed\n")
+
+
+def kept(store: Path, content: bytes) -> Path:
+    """Where DVC keeps a file of this content in its cache, or in a folder as remote."""
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return store / "files/md5" / md5[:2] / md5[2:]
+
+
+def test_what_no_mirror_has_comes_from_the_cache_of_dvc(left_alone: Project) -> None:
+    before = raw(left_alone)
+    edit(left_alone)
+    output = left_alone.dvc("repro", "fetch")
+    assert "> python src/fetch.py\nfetch: tiny is in data/raw/\n" in output
+    assert raw(left_alone) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["repro fetch", "repro --pull --force fetch", "exp run --temp fetch"]
+)
+def test_what_no_mirror_has_comes_from_the_remote_of_dvc(
+    left_alone: Project, tmp_path: Path, command: str
+) -> None:
+    """And the rest can be pulled."""
+    clone = cloned(left_alone, tmp_path)
+    edit(clone)
+    output = clone.dvc(*command.split())
+    assert "> python src/fetch.py\nfetch: tiny is in data/raw/\n" in output
+    clone.dvc("pull")
+    assert clone.hashes() | {"dvc.lock": ""} == left_alone.hashes() | {"dvc.lock": ""}
+
+
+def test_another_version_in_dvc_is_refused(left_alone: Project) -> None:
+    before = left_alone.hashes()
+    digest = hashlib.sha256(raw(left_alone)[FIRST]).hexdigest()
+    files: dict[str, Any] = describe(left_alone.path / "data/raw")
+    files[FIRST]["checksum"] = f"sha256:{'0' * 64}"
+    left_alone.set_dataset("tiny", files=files)
+    output = left_alone.dvc("repro", "fetch", ok=False)
+    assert (
+        f"\nfetch: no source delivered {FIRST}: /nowhere (not found); "
+        f"dvc://data/raw (has other bytes: its sha256 is {digest}); set CONVLINE_MIRROR" in output
+    )
+    assert raw(left_alone) == {}
+    left_alone.run("git", "checkout", "HEAD", "--", ".")
+    left_alone.dvc("checkout")
+    assert left_alone.hashes() == before
+
+
+@pytest.mark.parametrize("where", ["cache", "remote"])
+def test_damaged_bytes_in_dvc_are_refused(left_alone: Project, tmp_path: Path, where: str) -> None:
+    good = raw(left_alone)
+    project = cloned(left_alone, tmp_path)
+    store = tmp_path / "store"
+    if where == "cache":
+        project.dvc("pull", "fetch")
+        store = project.path / ".dvc/cache"
+    damaged = kept(store, good[FIRST])
+    damaged.chmod(0o644)
+    damaged.write_bytes(good[FIRST][::-1])
+    edit(project)
+    output = project.dvc("repro", "fetch", ok=False)
+    digest = hashlib.sha256(good[FIRST][::-1]).hexdigest()
+    assert f"{FIRST}: /nowhere (not found); dvc://data/raw (has other bytes: its sha256" in output
+    assert digest in output
+    assert raw(project) == {}
+    damaged.write_bytes(good[FIRST])
+    project.dvc("repro", "fetch")
+    assert raw(project) == good
+
+
+def test_a_remote_of_dvc_that_never_answers(left_alone: Project) -> None:
+    """DVC itself would wait for half an hour."""
+    shutil.rmtree(left_alone.path / ".dvc/cache")
+    shutil.rmtree(left_alone.path / "data/raw")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"ssh://127.0.0.1:{silent.getsockname()[1]}/store"
+        left_alone.dvc("remote", "add", "--default", "share", url)
+        result = left_alone.run("python", "-c", HASTY, "3", ok=False)
+        silent.settimeout(0)
+        silent.accept()[0].close()  # it was asked
+    assert result.stderr.count("\n") == 1
+    assert "/nowhere (not found); dvc://data/raw (no answer for 3.0 seconds)" in result.stderr
 
 
 @pytest.fixture(scope="module")

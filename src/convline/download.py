@@ -1,10 +1,12 @@
 """Downloads: from the first source that delivers the right bytes, once per user."""
 
 import hashlib
+import multiprocessing
 import os
 import shutil
 from collections.abc import Generator
 from contextlib import closing, suppress
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from convline.datasets import Dataset, File
 from convline.files import written
 from convline.stage import Problem, one_line
 
-TIMEOUT = 10  # seconds to connect, and seconds of silence while reading
+TIMEOUT = 10  # seconds until a source opens, and of a web server's silence after that
 ATTEMPTS = 2  # at a source that broke off; a silent one is left at once, as there may be several
 CHUNK = 1 << 16  # bytes
 
@@ -34,10 +36,15 @@ class SourceError(Exception):
         self.again = again
 
 
-def sources(dataset: Dataset) -> tuple[str, ...]:
-    """Where to look for the files of `dataset`, in order: CONVLINE_MIRROR, then its mirrors."""
+def sources(dataset: Dataset, folder: Path) -> tuple[str, ...]:
+    """Where to look for the files of `dataset`, in order.
+
+    CONVLINE_MIRROR, then the dataset's mirrors, then DVC, whose cache or remote may have what
+    dvc.lock names in `folder`.
+    """
     first = os.environ.get("CONVLINE_MIRROR")
-    return (first, *dataset.mirrors) if first else dataset.mirrors
+    others = (*dataset.mirrors, f"dvc://{folder}")
+    return (first, *others) if first else others
 
 
 def download(sources: tuple[str, ...], name: str, file: File, target: Path) -> None:
@@ -84,7 +91,7 @@ def _deliver(sources: tuple[str, ...], name: str, file: File, target: Path) -> N
                     failures.append(f"{source} ({error})")
                     break
     raise NotDelivered(
-        f"no source delivered {name}: {'; '.join(failures) or 'the dataset names no mirror'}; "
+        f"no source delivered {name}: {'; '.join(failures)}; "
         "set CONVLINE_MIRROR to a folder or URL that has it"
     )
 
@@ -115,7 +122,7 @@ def _read(url: str) -> Generator[bytes]:
     file_system: dict[str, Any] = {}
     file: dict[str, Any] = {}
     if url.startswith(("http://", "https://")):
-        timeout = aiohttp.ClientTimeout(total=None, connect=TIMEOUT, sock_read=TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=TIMEOUT)
         # A proxy or server must not unzip on the way
         file_system["headers"] = {"Accept-Encoding": "identity"}
         file_system["client_kwargs"] = {
@@ -130,10 +137,13 @@ def _read(url: str) -> Generator[bytes]:
         file.update(block_size=0, size=1)
     try:
         fs, path = url_to_fs(url, **file_system)
-        with fs.open(path, "rb", **file) as stream:
+        # Over SSH, DVC waits for half an hour. The stage can end before a pool's thread does.
+        with ThreadPool(1) as thread:
+            stream = thread.apply_async(fs.open, (path, "rb"), file).get(TIMEOUT)
+        with stream:
             while chunk := stream.read(CHUNK):
                 yield chunk
-    except TimeoutError as error:
+    except (TimeoutError, multiprocessing.TimeoutError) as error:
         raise SourceError(f"no answer for {TIMEOUT} seconds") from error
     except aiohttp.ClientResponseError as error:
         raise SourceError(f"{error.status} {error.message}", error.status >= 500) from error

@@ -15,6 +15,7 @@ from convline.stage import Problem
 
 CONTENT = bytes(range(256)) * 1000
 FILE = datasets.File(bytes=len(CONTENT), checksum=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}")
+RAW = Path("a/b")
 Put = Callable[[bytes], str]
 
 
@@ -46,22 +47,24 @@ def dataset(*mirrors: str) -> datasets.Dataset:
     return datasets.Dataset(shape=(1, 1), classes=["a", "b"], mirrors=mirrors, files="scikit-learn")
 
 
-def test_the_variable_comes_before_the_mirrors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_comes_before_the_mirrors_and_dvc_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("CONVLINE_MIRROR", "first")
-    assert sources(dataset("second", "third")) == ("first", "second", "third")
-    assert sources(dataset()) == ("first",)
+    assert sources(dataset("second", "third"), RAW) == ("first", "second", "third", "dvc://a/b")
+    assert sources(dataset(), RAW) == ("first", "dvc://a/b")
 
 
 @pytest.mark.parametrize("value", ["", None])
-def test_without_the_variable_the_mirrors_are_left(
+def test_without_the_variable_the_others_are_left(
     monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     if value is None:
         monkeypatch.delenv("CONVLINE_MIRROR", raising=False)
     else:
         monkeypatch.setenv("CONVLINE_MIRROR", value)
-    assert sources(dataset("second", "third")) == ("second", "third")
-    assert sources(dataset()) == ()
+    assert sources(dataset("second", "third"), RAW) == ("second", "third", "dvc://a/b")
+    assert sources(dataset(), RAW) == ("dvc://a/b",)
 
 
 def test_whatever_fsspec_opens_is_a_source(put: Put, tmp_path: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(
     download((put(CONTENT),), "name", FILE, tmp_path / "file")
     kept = cache / FILE.checksum.replace(":", "-")
     kept.write_bytes(content)
-    with pytest.raises(NotDelivered, match="the dataset names no mirror"):
+    with pytest.raises(NotDelivered):
         download((), "name", FILE, tmp_path / "another")
     assert not (tmp_path / "another").exists()
     download((put(CONTENT),), "name", FILE, tmp_path / "another")
