@@ -29,6 +29,19 @@ report: install ## Write report.html: the last run beside that of REV, main unle
 gate: install ## Check the last run against the gate of params.yaml
 	@python src/gate.py
 
+.PHONY: hooks
+hooks: install ## Teach git to check for the data before a push, and to merge dvc.lock
+	@hook="$$(git rev-parse --git-path hooks)/pre-push" && \
+	if [ ! -e "$$hook" ] && [ -z "$$(git config core.hooksPath)" ]; then \
+		mkdir -p "$$(dirname "$$hook")" && ln -sf ../../hooks/pre-push "$$hook"; \
+	elif ! grep -qsE "src/pushed.py|hooks/pre-push" "$$hook"; then \
+		echo "make: $$hook is not ours to change: let it run hooks/pre-push" >&2; exit 1; \
+	fi
+	@git config merge.dvc-lock.name "Merge dvc.lock stage by stage"
+	@git config merge.dvc-lock.driver "$(BIN)/python src/merge_lock.py %O %A %B"
+	@git config merge.dvc-lock.recursive binary
+	@git config merge.ours.driver true
+
 .PHONY: test
 test: lint ## Lint, check the types and run all tests
 	@python -m pytest -m "slow or not slow"

@@ -32,7 +32,7 @@ def offline(installed: Project, tmp_path: Path) -> Project:
 
 def test_make_alone_lists_the_targets(installed: Project) -> None:
     listed = installed.run("make").stdout
-    for target in ("run", "test", "lint", "install", "lock"):
+    for target in ("run", "test", "lint", "install", "lock", "hooks"):
         assert f"make {target} " in listed
     assert "fresh-install" not in listed
 
@@ -143,3 +143,55 @@ def test_a_new_environment_leaves_one_that_is_linked_alone(clone: Project, tmp_p
     assert clone.run("make", "install", f"PYTHON={python}", ok=False).returncode == 2
     assert (tmp_path / "shared/kept").exists()
     assert not (clone.path / ".venv").is_symlink()
+
+
+def git_settings(project: Project) -> str:
+    """What git is set to do in the project, its hook before a push included."""
+    hook = project.path / ".git/hooks/pre-push"
+    content = hook.read_text() if hook.exists() else ""
+    return project.run("git", "config", "--local", "--list").stdout + content
+
+
+def test_hooks_once_and_again(installed: Project) -> None:
+    installed.run("make", "hooks")
+    settings = git_settings(installed)
+    assert "merge.dvc-lock.driver=.venv/bin/python src/merge_lock.py %O %A %B" in settings
+    assert "merge.ours.driver=true" in settings
+    assert (installed.path / ".git/hooks/pre-push").readlink() == Path("../../hooks/pre-push")
+    installed.run("make", "hooks")
+    assert git_settings(installed) == settings
+
+
+def test_the_hook_serves_a_linked_worktree(installed: Project, tmp_path: Path) -> None:
+    installed.run("git", "worktree", "add", "--quiet", "../tree")
+    tree = Project(tmp_path / "tree", installed.mirror)
+    tree.install()
+    tree.run("make", "hooks")
+    tree.run("git", "init", "--quiet", "--bare", "../origin.git")
+    for worktree in (tree, installed):
+        checked = worktree.run("git", "push", "--quiet", "../origin.git", "HEAD").stdout
+        assert checked == "pushed: no default remote is configured, so nothing was checked\n"
+
+
+def test_a_hook_of_somebody_else_stays(installed: Project) -> None:
+    hook = installed.path / ".git/hooks/pre-push"
+    hook.write_text("#!/bin/sh\nexec dvc git-hook pre-push $@\n")
+    settings = git_settings(installed)
+    result = installed.run("make", "hooks", ok=False)
+    assert result.returncode == 2
+    assert "make: .git/hooks/pre-push is not ours to change: let it run hooks/" in result.stderr
+    assert git_settings(installed) == settings
+
+    hook.write_text("#!/bin/sh\nhooks/pre-push && dvc git-hook pre-push $@\n")
+    theirs = hook.read_text()
+    installed.run("make", "hooks")
+    assert hook.read_text() == theirs
+
+
+def test_hooks_that_git_shares_between_repositories_stay(installed: Project) -> None:
+    shared = installed.path.parent / "hooks-of-all"
+    installed.run("git", "config", "core.hooksPath", str(shared))
+    settings = git_settings(installed)
+    assert installed.run("make", "hooks", ok=False).returncode == 2
+    assert git_settings(installed) == settings
+    assert not shared.exists()

@@ -157,7 +157,7 @@ def read(path: str, revision: str) -> str:
         rev = None if revision == WORKSPACE else revision
         return str(dvc.api.read(path, rev=rev, remote=remote))
     except RevError as error:
-        raise _unknown(revision) from error
+        raise unknown(revision) from error
     except PathMissingError as error:
         if path == LOCK:
             raise Problem(f"{revision} has no {LOCK}: `dvc repro` there") from error
@@ -175,12 +175,12 @@ def commit(revision: str) -> str:
     Raises `Problem` where there is no such revision.
     """
     if not revision:  # which DVC would take for HEAD
-        raise _unknown(revision)
+        raise unknown(revision)
     with Repo() as repo:
         try:
             sha = resolve_rev(repo.scm, "HEAD" if revision == WORKSPACE else revision)
         except SCMError as error:
-            raise _unknown(revision) from error
+            raise unknown(revision) from error
         changed = revision == WORKSPACE and repo.scm.is_dirty(untracked_files=False)
     return f"{sha[:7]}{' with uncommitted changes' if changed else ''}"
 
@@ -204,5 +204,6 @@ def dvc_prints(*arguments: str) -> str:
     return result.stdout
 
 
-def _unknown(revision: str) -> Problem:
+def unknown(revision: str) -> Problem:
+    """What to raise where there is no such revision."""
     return Problem(f"there is no branch, tag, commit or experiment {revision!r}")

@@ -1,0 +1,240 @@
+"""pushed.py and git's pre-push hook: data that nobody else could get are noticed before a push."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import Project
+
+pytestmark = pytest.mark.xdist_group("pushed")
+
+ALL = "the remote 'storage' has all 15 outputs of "
+LACKS = (
+    "FAILED: the remote 'storage' lacks data/processed/train_images.npy, "
+    "data/processed/train_labels.npy, data/processed/validation_images.npy, "
+    "data/processed/validation_labels.npy of "
+)
+
+
+@pytest.fixture(scope="module")
+def stored(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project with hooks, pushed to a folder and a bare repository; branch `other` is not.
+
+    `other` holds out fewer images, which changes four outputs of preprocess.
+    """
+    project = reproduced.copy(tmp_path_factory.mktemp("stored") / "project")
+    project.dvc("remote", "add", "--default", "storage", "../storage")
+    project.dvc("remote", "modify", "storage", "verify", "true")
+    project.commit("Add a remote")
+    project.install()
+    project.run("make", "hooks")
+    project.dvc("push")
+    project.run("git", "init", "--quiet", "--bare", "../origin.git")
+    project.run("git", "remote", "add", "origin", "../origin.git")
+    project.run("git", "push", "--quiet", "origin", "main")
+    project.run("git", "checkout", "--quiet", "-b", "other")
+    project.set_params(validation_size=30)
+    project.dvc("repro", "preprocess")
+    project.commit("Hold out less")
+    project.run("git", "checkout", "--quiet", "main")
+    return project
+
+
+@pytest.fixture
+def project(stored: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, with a remote and an origin of its own."""
+    shutil.copytree(stored.path.parent, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Project(tmp_path / "project", stored.mirror)
+
+
+def objects(project: Project, *paths: str, folder: str = "../storage") -> list[Path]:
+    """The files in which the remote keeps outputs of dvc.lock, a directory's list included."""
+    lock = yaml.safe_load((project.path / "dvc.lock").read_text())
+    md5 = {out["path"]: out["md5"] for s in lock["stages"].values() for out in s["outs"]}
+    top = project.path / folder / "files/md5"
+    return [top / md5[path][:2] / md5[path][2:] for path in paths]
+
+
+def forget(project: Project, *paths: str) -> None:
+    """Take the objects of some outputs away from the remote, as though never pushed."""
+    for file in objects(project, *paths):
+        file.unlink()
+
+
+def pushed(project: Project, *revisions: str, code: int = 0) -> str:
+    """The one line of pushed.py, with its exit code as expected."""
+    result = project.run("python", "src/pushed.py", *revisions, ok=False)
+    lines = (result.stdout + result.stderr).splitlines()
+    assert result.returncode == code, result
+    assert len(lines) == 1, lines
+    assert bool(result.stderr) == bool(code)
+    return lines[0].removeprefix("pushed: ")
+
+
+def git_push(project: Project, *arguments: str) -> str:
+    """Push to the origin, and return what pushed.py says where that is refused, else nothing.
+
+    A refused push leaves the origin as it is.
+    """
+    before = project.run("git", "ls-remote", "origin").stdout
+    result = project.run("git", "push", "--quiet", "origin", *arguments, ok=False)
+    assert "Traceback" not in result.stderr
+    if not result.returncode:
+        return ""
+    assert project.run("git", "ls-remote", "origin").stdout == before
+    return result.stderr.splitlines()[0]
+
+
+def test_a_forgotten_push_is_refused_until_it_is_made_up_for(project: Project) -> None:
+    project.run("git", "checkout", "--quiet", "other")
+    assert git_push(project, "other") == f"pushed: {LACKS}other: run `dvc push`"
+    project.dvc("push")
+    assert git_push(project, "other") == ""
+
+
+def test_git_has_a_way_past_it(project: Project) -> None:
+    assert git_push(project, "--no-verify", "other") == ""
+
+
+def test_what_is_pushed_counts_and_not_what_is_checked_out(project: Project) -> None:
+    """All is well with main. The others are a branch, an annotated tag and a bare commit."""
+    project.run("git", "tag", "--annotate", "v1", "other", "--message", "Version 1")
+    commit = project.run("git", "rev-parse", "other").stdout.strip()
+    third = "other^{/Hold out}:refs/heads/third"
+    assert git_push(project, "main:copy") == ""
+    assert git_push(project, "v1") == f"pushed: {LACKS}v1: run `git checkout v1 && dvc push`"
+    advice = f"run `git checkout {commit} && dvc push`"
+    assert git_push(project, third) == f"pushed: {LACKS}{commit}: {advice}"
+    advice = git_push(project, "main:copy", "other")
+    assert advice == f"pushed: {LACKS}other: run `git checkout other && dvc push`"
+
+    obey(project, advice)
+    project.run("git", "checkout", "--quiet", "main")
+    assert git_push(project, "main:copy", "other", "v1", third) == ""
+
+
+def test_deleting_a_branch_needs_no_data(project: Project) -> None:
+    project.run("git", "push", "--quiet", "origin", "main:gone")
+    shutil.rmtree(project.path / "../storage")
+    assert git_push(project, ":gone") == ""
+
+
+def obey(project: Project, advice: str) -> None:
+    """Run the commands that pushed.py gives in the last backticks, and see that they helped."""
+    project.run("bash", "-ec", advice.split("`")[-2])
+    assert pushed(project) == f"{ALL}HEAD"
+
+
+def test_a_workspace_that_went_on_is_put_aside(project: Project) -> None:
+    """There, `dvc push` would push what the workspace has, and the check would refuse again."""
+    project.run("git", "checkout", "--quiet", "other")
+    project.run("git", "checkout", "--quiet", "main", "--", "params.yaml", "dvc.lock")
+    advice = pushed(project, code=4)
+    assert advice == f"{LACKS}HEAD: run `git stash && dvc push && git stash pop`"
+    obey(project, advice)
+    assert "validation_size: 60" in (project.path / "params.yaml").read_text()
+
+
+def test_a_wiped_remote_is_noticed_after_a_good_check(project: Project) -> None:
+    project.dvc("push")  # has nothing to send, and takes down what is there
+    assert pushed(project, "main") == f"{ALL}main"
+    shutil.rmtree(project.path / "../storage")
+    advice = pushed(project, code=4)
+    assert advice.startswith("FAILED: the remote 'storage' lacks data/raw/train-images-idx3-ubyte")
+    assert "metrics/history, models/model.keras, metrics/predictions.csv" in advice
+    assert "metrics/evaluate.json" not in advice  # it is in git
+    obey(project, advice)
+
+
+def test_a_directory_has_all_its_files(project: Project) -> None:
+    """`dvc push` and `dvc status --cloud` are content with its list."""
+    (listing,) = objects(project, "metrics/history")
+    md5 = next(file["md5"] for file in json.loads(listing.read_text()) if "loss" in file["relpath"])
+    (project.path / "../storage/files/md5" / md5[:2] / md5[2:]).unlink()
+    assert "Everything is up to date" in project.dvc("push")
+    advice = pushed(project, code=4)
+    assert "lacks metrics/history/plots/metrics/train/loss.tsv of HEAD: run `python src" in advice
+    project.run("bash", "-c", advice.split("`")[1], ok=False)
+    obey(project, advice)
+
+
+@pytest.mark.parametrize("path", ["models/model.keras", "metrics/history"])
+def test_what_is_damaged_is_removed_and_sent_again(project: Project, path: str) -> None:
+    (damaged,) = objects(project, path)
+    before = damaged.read_bytes()
+    damaged.chmod(0o644)
+    damaged.write_bytes(before[:-1] + b"!")
+    damaged.chmod(0o444)  # which DVC takes for checked
+    advice = pushed(project, "--repair", code=4)
+    assert advice == f"FAILED: the remote 'storage' lacks {path} of HEAD: run `dvc push`"
+    assert not damaged.exists()
+    obey(project, advice)
+    assert damaged.read_bytes() == before
+    assert pushed(project, "--repair") == f"{ALL}HEAD"
+
+
+def test_what_is_not_in_the_cache_either_is_made_again(project: Project) -> None:
+    forget(project, "data/processed/test_labels.npy")
+    for file in objects(project, "data/processed/test_labels.npy", folder=".dvc/cache"):
+        file.unlink()
+    advice = pushed(project, code=4)
+    assert advice == (
+        "FAILED: the remote 'storage' lacks data/processed/test_labels.npy of HEAD: the cache here "
+        "lacks them too: run `dvc push` where they were made, or `dvc repro && dvc push`"
+    )
+    obey(project, advice)
+
+
+def test_what_dvc_never_pushes_is_not_missed(project: Project, stored: Project) -> None:
+    pipeline = project.path / "dvc.yaml"
+    text = pipeline.read_text()
+    output = "      - models/model.keras\n    metrics"
+    assert output in text
+    kept_here = "      - models/model.keras:\n          push: false\n    metrics"
+    pipeline.write_text(text.replace(output, kept_here))
+    project.dvc("import", str(stored.path), "models/model.keras", "--out", "imported.keras")
+    project.commit("Keep the model here, import another")
+    forget(project, "models/model.keras")
+    assert pushed(project) == "the remote 'storage' has all 14 outputs of HEAD"
+
+
+def test_a_commit_from_before_the_remote_counts(project: Project) -> None:
+    assert pushed(project, "HEAD~1") == f"{ALL}HEAD~1"
+    forget(project, "models/model.keras")
+    assert "lacks models/model.keras of HEAD~1: run `dvc push`" in pushed(project, "HEAD~1", code=4)
+
+
+def test_without_a_run_there_is_nothing_to_check(project: Project) -> None:
+    assert pushed(project, "HEAD~2") == "there is nothing to check in HEAD~2: it names no data"
+
+
+def test_without_a_remote_there_is_nothing_to_check(reproduced: Project) -> None:
+    assert pushed(reproduced) == "no default remote is configured, so nothing was checked"
+
+
+@pytest.mark.parametrize("revision", ["mian", ""])
+def test_an_unknown_revision(project: Project, revision: str) -> None:
+    line = f"there is no branch, tag, commit or experiment {revision!r}"
+    assert pushed(project, revision, code=1) == line
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:9/", "Cannot connect to host 127.0.0.1:9"),
+        ("ssh://127.0.0.1:9/storage", "Connect call failed ('127.0.0.1', 9)"),
+        ("s3://convline/storage", "Unable to locate credentials"),
+    ],
+)
+def test_a_remote_that_cannot_be_asked(project: Project, url: str, reason: str) -> None:
+    """Nothing is said to be missing."""
+    project.dvc("remote", "modify", "storage", "url", url)
+    nobody = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(project.path.parent)}
+    line = project.problem("pushed", **nobody)
+    assert line.startswith(
+        "pushed: cannot tell whether the remote 'storage' has the data of HEAD: "
+    )
+    assert reason in line
