@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,20 @@ class Project:
 
     path: Path
     mirror: Path
+    shell: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for its commands: this Python first, nothing of DVC or make from outside."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        """Variables for its commands: this Python first, nothing of make or S3 from outside."""
+        foreign = ("MAKE", "AWS_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CONVLINE_MIRROR": str(self.mirror),
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_CACHE_HOME": str(self.path.parent / "cache"),
+            **self.shell,
         }
 
     def run(
@@ -133,7 +136,7 @@ class Project:
     def copy(self, path: Path) -> "Project":
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
-        return Project(path, self.mirror)
+        return Project(path, self.mirror, self.shell)
 
 
 def tiny_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
