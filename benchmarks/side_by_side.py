@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +56,9 @@ class Project:
         """The content of the copy's params.yaml."""
         return dict(yaml.safe_load((self.path / "params.yaml").read_bytes()))
 
-    def run(self, command: Sequence[str]) -> Child:
-        """Run a Python script in the copy."""
-        return run(command, self.path)
+    def run(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Child:
+        """Run a Python script in the copy, with further variables."""
+        return run(command, self.path, environment or {})
 
     def stage(self, name: str) -> Child:
         """Run one stage."""
@@ -67,7 +67,15 @@ class Project:
     def experiment(self, name: str, **changes: object) -> None:
         """Run the pipeline with changed parameters, as an experiment of DVC."""
         changed = [f"--set-param={key}={value}" for key, value in changes.items()]
-        self.run(["-m", "dvc", "exp", "run", f"--name={name}", *changed])
+        self.dvc("exp", "run", f"--name={name}", *changed)
+
+    def dvc(self, *arguments: str, **environment: str) -> Child:
+        """Run dvc in the copy, with further variables."""
+        return self.run(["-m", "dvc", *arguments], environment)
+
+    def git(self, *arguments: str) -> None:
+        """Run git in the copy."""
+        subprocess.run(["git", *arguments], cwd=self.path, check=True)  # noqa: S607
 
     def train_images(self) -> int:
         """The number of images that the stage train sees, once preprocess has run."""
@@ -94,20 +102,20 @@ def copy_of_project() -> Iterator[Project]:
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
+        project = Project(Path(folder))
         # DVCLive asks for a repository with a commit, an experiment for one that has the project
-        for command in (
-            ["init", "--quiet"],
-            ["config", "user.name", "benchmark"],
-            ["config", "user.email", "benchmark@localhost"],
-            ["add", "--all"],
-            ["commit", "--quiet", "--message", "Begin"],
-        ):
-            subprocess.run(["git", *command], cwd=folder, check=True)  # noqa: S607
-        yield Project(Path(folder))
+        project.git("init", "--quiet")
+        project.git("config", "user.name", "benchmark")
+        project.git("config", "user.email", "benchmark@localhost")
+        project.git("add", "--all")
+        project.git("commit", "--quiet", "--message", "Begin")
+        yield project
 
 
-def run(command: Sequence[str], folder: Path) -> Child:
+def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Child:
     """Run a Python script in `folder` and measure it, its start included.
+
+    `environment` has the variables that it sees besides those of this process.
 
     The system counts the memory of the process that starts a child as the child's until the
     child's program begins: whoever calls this should be small itself, so import no Keras. Ends
@@ -116,7 +124,11 @@ def run(command: Sequence[str], folder: Path) -> Child:
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, *command],
+            cwd=folder,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start

@@ -2,7 +2,10 @@
 
 import pytest
 
+import servers
 from conftest import Project
+
+MISSING = servers.missing(*servers.WRITABLE)
 
 
 @pytest.mark.slow
@@ -11,6 +14,11 @@ from conftest import Project
     [
         ("accuracy", "--seeds=2", ["0", "1", "mean", "standard deviation"]),
         ("verdicts", "--seeds=2", ["two seeds, both 5 epochs", "1 epoch against 5, the same seed"]),
+        pytest.param(
+            *("remotes", "--repeats=1"),
+            ["fetch", "everything", "push, remote empty", "pull, all there"],
+            marks=pytest.mark.skipif(bool(MISSING), reason=MISSING),
+        ),
         ("cost", "--repeats=1", ["fetch", "preprocess", "train", "evaluate", "train : bare"]),
     ],
 )
