@@ -2,7 +2,8 @@
 
 They run on MNIST, in a clone of the last commit that has the outputs of `main`. A command is a line
 that starts with "$ " in a console block; what follows is its output. Where that starts with "...",
-as many of its last lines are written as were there before.
+as many of its last lines are written as were there before. A page that speaks of example.com gets
+servers on this machine instead.
 """
 
 import os
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -18,37 +21,64 @@ BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
+@dataclass
+class Shell:
+    """Runs commands one after the other, each in the folder where the one before ended.
+
+    `addresses` are those that commands name, with those that stand for them on this machine.
+    """
+
+    folder: Path
+    environment: dict[str, str]
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, command: str) -> str:
+        """What a command prints. Ends this process where the command fails."""
+        real = command
+        for named, standing_in in self.addresses.items():
+            real = real.replace(named, standing_in)
+        with tempfile.NamedTemporaryFile("r") as ended_in:
+            result = subprocess.run(
+                ["bash", "-c", f"{real}\nstatus=$?; pwd > {ended_in.name}; exit $status"],  # noqa: S607
+                cwd=self.folder,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            self.folder = Path(ended_in.read().strip())
+        if result.returncode:
+            sys.exit(f"{command} ended with exit code {result.returncode}:\n{result.stdout}")
+        output = result.stdout
+        for named, standing_in in self.addresses.items():
+            output = output.replace(standing_in, named)
+        return output
+
+
 def main() -> None:
     """Rewrite the page that the command line names."""
     page = Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder, "convline")
-        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)  # noqa: S607
-        (clone / ".venv").symlink_to(sys.prefix)
-        environment = os.environ | {"PATH": f"{clone / '.venv/bin'}:{os.environ['PATH']}"}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        clone = folder / "convline"
+        shell = Shell(folder, os.environ | {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"})
+        shell(f"git clone --quiet --origin source {REPOSITORY} {clone}")
+        shell(f"ln -s {sys.prefix} {clone}/.venv")
+        shell(f"cd {clone} && git config user.name A && git config user.email a@example.com")
+        shell(f"dvc cache dir --local {REPOSITORY}/.dvc/cache && dvc checkout")
+        if "example.com" in page.read_text():
+            sys.path.append(str(REPOSITORY / "tests"))
+            import servers
+
+            shell.addresses, variables = stack.enter_context(servers.example(folder, clone))
+            shell.environment = shell.environment | variables
 
         def execute(command: str) -> str:
             print(f"$ {command}", flush=True)
-            return shell(command, clone, environment)
+            return shell(command)
 
-        execute(f"dvc cache dir --local {REPOSITORY / '.dvc/cache'} && dvc checkout")
         page.write_text(refreshed(page.read_text(), execute))
-
-
-def shell(command: str, folder: Path, environment: dict[str, str]) -> str:
-    """What a command prints. Ends this process where the command fails."""
-    result = subprocess.run(
-        ["bash", "-c", command],  # noqa: S607
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        sys.exit(f"{command} ended with exit code {result.returncode}:\n{result.stdout}")
-    return result.stdout
 
 
 def outputs(page: str) -> list[tuple[str, str]]:

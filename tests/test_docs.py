@@ -1,13 +1,16 @@
-"""Every command of docs/experiments.md runs and prints what the page says; its figures are so."""
+"""Every command of the pages in docs/ runs and prints what the page says; figures are so."""
 
 import re
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 import console
+import servers
 from conftest import REPOSITORY, Project
 
-PAGE = (REPOSITORY / "docs/experiments.md").read_text()
+PAGES = {page.stem: page.read_text() for page in sorted((REPOSITORY / "docs").glob("*.md"))}
 
 
 def words(text: str) -> list[str]:
@@ -17,31 +20,46 @@ def words(text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_command_runs_and_prints_the_like(project: Project) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_runs_and_prints_the_like(
+    page: str, reproduced: Project, tmp_path: Path
+) -> None:
     """In the order of the page, on the tiny dataset, for which its figures are others."""
+    project = reproduced.copy(tmp_path / "convline")
     project.install()
-
-    def execute(command: str) -> str:
-        return project.run("bash", "-c", f"exec 2>&1; {command}").stdout
-
-    printed = console.outputs(console.refreshed(PAGE, execute))
-    for (command, output), (_, shown) in zip(printed, console.outputs(PAGE), strict=True):
+    shell = console.Shell(project.path, project.environment)
+    text = PAGES[page]
+    with ExitStack() as stack:
+        if "example.com" in text:
+            if reason := servers.missing(*servers.NEEDED):
+                pytest.skip(reason)
+            example = servers.example(tmp_path, project.path)
+            shell.addresses, variables = stack.enter_context(example)
+            shell.environment = shell.environment | variables
+        printed = console.outputs(console.refreshed(text, shell))
+    for (command, output), (_, shown) in zip(printed, console.outputs(text), strict=True):
         assert words(output) == words(shown), command
 
 
 def test_the_commands_are_found() -> None:
-    commands = [command for command, _ in console.outputs(PAGE)]
+    commands = [command for command, _ in console.outputs(PAGES["experiments"])]
     for expected in ("exp run", "exp show", "exp diff", "exp apply", "exp branch", "queue start"):
         assert any(f"dvc {expected} " in f"{command} " for command in commands)
-    assert len(commands) == len(re.findall(r"^\$ ", PAGE, re.MULTILINE))
+    assert len(commands) == len(re.findall(r"^\$ ", PAGES["experiments"], re.MULTILINE))
 
 
-def test_the_verdicts_are_those_of_the_benchmark() -> None:
-    report = (REPOSITORY / "benchmarks/verdicts.md").read_text()
-    (table,) = re.findall(r"^\|.*?(?=\n\n)", report, re.DOTALL | re.MULTILINE)
-    assert table in PAGE
+@pytest.mark.parametrize(
+    ("page", "benchmark"), [("experiments", "verdicts"), ("sharing", "remotes")]
+)
+def test_the_tables_are_those_of_the_benchmark(page: str, benchmark: str) -> None:
+    report = (REPOSITORY / f"benchmarks/{benchmark}.md").read_text()
+    tables = re.findall(r"^\|.*?(?=\n\n)", report, re.DOTALL | re.MULTILINE)
+    assert tables
+    for table in tables:
+        assert table in PAGES[page]
 
 
-def test_the_named_files_are_there() -> None:
-    for link in re.findall(r"\]\((?!http)(.*?)\)", PAGE):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_named_files_are_there(page: str) -> None:
+    for link in re.findall(r"\]\((?!http)(.*?)\)", PAGES[page], re.DOTALL):
         assert (REPOSITORY / "docs" / link).exists(), link
