@@ -79,6 +79,17 @@ class Project:
             )
         return result
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start `command` in the project, and go on."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def dvc(self, *arguments: str, ok: bool = True) -> str:
         """Run dvc and return all that it prints."""
         result = self.run("dvc", *arguments, ok=ok)

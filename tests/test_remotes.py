@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def share(project: Project, message: str) -> None:
     project.commit(message)
     project.dvc("push")
     project.run("git", "push", "--quiet", "--set-upstream", "origin", "HEAD")
+
+
+@contextmanager
+def led_to(port: int, person: Project, storage: Storage) -> Iterator[int]:
+    """Let the remote be at another port for a person, as long as this lasts."""
+    s3 = ("endpointurl", f"http://{servers.LOOPBACK}:{port}")
+    option, value = s3 if storage.options else ("port", str(port))
+    person.dvc("remote", "modify", "--local", "storage", option, value)
+    yield port
+    person.dvc("remote", "modify", "--local", "storage", option, "--unset")
 
 
 @slow
@@ -230,23 +241,14 @@ def test_only_what_is_needed_is_pulled(team: Team) -> None:
 def test_a_push_cut_off_half_way_is_repeated(team: Team) -> None:
     """The machine dies when 30 KB of about 150 are sent."""
     a, b = team.first, team.clone("b")
-    with servers.narrow(team.storage.port, 30_000) as (port, ended):
-        if team.storage.options:
-            option, value = "endpointurl", f"http://{servers.LOOPBACK}:{port}"
-        else:
-            option, value = "port", str(port)
-        a.dvc("remote", "modify", "--local", "storage", option, value)
-        with subprocess.Popen(
-            ["dvc", "push"],
-            cwd=a.path,
-            env=a.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as push:
-            assert ended.wait(60)
-            assert push.poll() is None
-            push.kill()
-    a.dvc("remote", "modify", "--local", "storage", option, "--unset")
+    with (
+        servers.narrow(team.storage.port, 30_000) as (port, ended),
+        led_to(port, a, team.storage),
+        a.start("dvc", "push") as push,
+    ):
+        assert ended.wait(60)
+        assert push.poll() is None
+        push.kill()
     assert "failed to pull" in b.dvc("pull", ok=False)
     arrived = {path: content for path, content in b.hashes().items() if path != "dvc.lock"}
     assert arrived.items() < a.hashes().items()
@@ -266,18 +268,7 @@ def test_two_push_at_once(team: Team) -> None:
         person.set_params(seed=seed + 1)
         person.dvc("repro", "preprocess")
         person.commit("Change the seed")
-    pushes = [
-        subprocess.Popen(
-            ["dvc", "push"],
-            cwd=person.path,
-            env=person.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for person in people
-    ]
-    for push in pushes:
+    for push in [person.start("dvc", "push") for person in people]:
         output, _ = push.communicate(timeout=120)
         assert push.returncode == 0, output
     for person in people:
@@ -309,30 +300,26 @@ def test_a_remote_that_was_emptied_is_filled_again(team: Team) -> None:
 @on("ssh", "s3")
 def test_a_remote_out_of_reach_loses_nothing(team: Team) -> None:
     a, b = team.first, team.clone("b")
-    port = servers.free_port()
-    url = {"s3": f"http://{servers.LOOPBACK}:{port}", "ssh": str(port)}
-    kind = team.storage.url.partition(":")[0]
-    option = {"s3": "endpointurl", "ssh": "port"}[kind]
     for person, command in ((a, "push"), (b, "pull")):
-        person.shell = person.shell | IMPATIENT
-        person.dvc("remote", "modify", "--local", "storage", option, url[kind])
         before = person.hashes()
-        refusal = person.dvc(command, ok=False)
+        with led_to(servers.free_port(), person, team.storage) as port:
+            refusal = person.run("dvc", command, ok=False, **IMPATIENT).stderr
         assert "onnect" in refusal
         assert str(port) in refusal
         assert "Traceback" not in refusal
         assert person.hashes() == before
-        person.dvc("remote", "modify", "--local", "storage", option, "--unset")
+
     a.dvc("push")
     b.dvc("pull")
     assert b.hashes() == a.hashes()
 
 
 @slow
-@on("s3")
+@pytest.mark.xdist_group("s3")
 def test_a_full_remote_loses_nothing(
-    storage: Storage, reproduced: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    reproduced: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    skip_without("s3")
     place = tmp_path_factory.mktemp("full")
     with servers.s3(place, full=True) as full:
         team = found(tmp_path, full, reproduced)
