@@ -138,6 +138,21 @@ def test_without_a_base_more_stages_are_no_conflict(hooked: Project) -> None:
     assert merges(hooked, None, added(LOCK, "card"), theirs) == added(added(LOCK, "card"), "report")
 
 
+def test_a_merge_of_two_that_merged_each_other_stops_too(hooked: Project) -> None:
+    """Each kept its own; for a base, git first merges the two commits from before that."""
+    ours, theirs = changed(LOCK, "--ours", "train"), changed(LOCK, "--theirs", "train")
+    stops(hooked, LOCK, ours, theirs)
+    hooked.run("git", "merge", "--abort")
+    hooked.run("git", "tag", "before")
+    hooked.run("git", "merge", "--quiet", "--strategy", "ours", "--no-edit", "theirs")
+    hooked.run("git", "checkout", "--quiet", "theirs")
+    hooked.run("git", "merge", "--quiet", "--strategy", "ours", "--no-edit", "before")
+    hooked.run("git", "checkout", "--quiet", "main")
+    assert hooked.run("git", "merge", "--no-edit", "theirs", ok=False).returncode == 1
+    assert unmerged(hooked) == ["dvc.lock"]
+    assert (hooked.path / "dvc.lock").read_text() == ours
+
+
 @pytest.mark.parametrize(
     ("side", "sound"), [("base", "ours"), ("ours", "theirs"), ("theirs", "ours")]
 )
