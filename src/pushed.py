@@ -153,15 +153,15 @@ def remove_damaged(remote: HashFileDB, objects: Objects, lost: Objects) -> Objec
 
     They are removed. Nobody could use them: with `verify = true`, `dvc pull` refuses them.
     """
-    damaged = {}
-    for path, oid in objects.items() - lost.items():
+    damaged = set()
+    for oid in {*objects.values()} - {*lost.values()}:
         place = remote.oid_to_path(oid)
         # Not by the remote's own check, which believes a local file that is read-only
         if hash_file(place, remote.fs, remote.hash_name)[1].value != oid.removesuffix(".dir"):
             # One by one: for several, servers differ in what they ask
             remote.fs.rm_file(place)
-            damaged[path] = oid
-    return damaged
+            damaged.add(oid)
+    return {path: oid for path, oid in objects.items() if oid in damaged}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """pushed.py and git's pre-push hook: data that nobody else could get are noticed before a push."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from conftest import Project
 
@@ -26,8 +26,7 @@ def stored(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
     `other` holds out fewer images, which changes four outputs of preprocess.
     """
     project = reproduced.copy(tmp_path_factory.mktemp("stored") / "project")
-    project.dvc("remote", "add", "--default", "storage", "../storage")
-    project.dvc("remote", "modify", "storage", "verify", "true")
+    project.add_remote("../storage")
     project.commit("Add a remote")
     project.install()
     project.run("make", "hooks")
@@ -52,8 +51,7 @@ def project(stored: Project, tmp_path: Path) -> Project:
 
 def objects(project: Project, *paths: str, folder: str = "../storage") -> list[Path]:
     """The files in which the remote keeps outputs of dvc.lock, a directory's list included."""
-    lock = yaml.safe_load((project.path / "dvc.lock").read_text())
-    md5 = {out["path"]: out["md5"] for s in lock["stages"].values() for out in s["outs"]}
+    md5 = project.objects()
     top = project.path / folder / "files/md5"
     return [top / md5[path][:2] / md5[path][2:] for path in paths]
 
@@ -174,6 +172,21 @@ def test_what_is_damaged_is_removed_and_sent_again(project: Project, path: str) 
     obey(project, advice)
     assert damaged.read_bytes() == before
     assert pushed(project, "--repair") == f"{ALL}HEAD"
+
+
+def test_damaged_bytes_that_two_files_share_are_removed_once(project: Project) -> None:
+    for name in ("one", "another"):
+        (project.path / name).write_text("the same")
+    project.dvc("add", "one", "another")
+    project.dvc("push")
+    project.commit("Add two files")
+    damaged = Path(project.dvc("get", ".", "one", "--show-url").strip())
+    damaged.unlink()
+    damaged.write_text("tampered")
+    advice = pushed(project, "--repair", code=4)
+    assert re.search("lacks (one, another|another, one) of HEAD: run `dvc push`", advice)
+    project.dvc("push")
+    assert pushed(project, "--repair") == "the remote 'storage' has all 17 outputs of HEAD"
 
 
 def test_what_is_not_in_the_cache_either_is_made_again(project: Project) -> None:
