@@ -132,6 +132,18 @@ class Project:
         """Give the project this environment, which `make` takes for its own."""
         (self.path / ".venv").symlink_to(sys.prefix)
 
+    def add_remote(self, url: str, **options: str) -> None:
+        """Make `url` the default DVC remote, "storage", in the committed configuration."""
+        self.dvc("remote", "add", "--default", "storage", url)
+        for option, value in {"verify": "true", **options}.items():
+            self.dvc("remote", "modify", "storage", option, value)
+
+    def objects(self) -> dict[str, str]:
+        """What DVC stores of dvc.lock: the names of the objects, by path."""
+        stages = yaml.safe_load((self.path / "dvc.lock").read_text())["stages"].values()
+        outs = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+        return {path: md5 for path, md5 in outs.items() if not path.endswith(".json")}
+
     def hashes(self) -> dict[str, str]:
         """The sha256 of dvc.lock and every output, by path."""
         files = [

@@ -196,15 +196,9 @@ for name, port in {ports}.items():
 def https(place: Path, served: Path) -> Iterator[Storage]:
     """A web server that gives out the files of `served` and takes none."""
     key, certificate = place / "key.pem", place / "certificate.pem"
-    made: list[str | Path] = [
-        "-keyout",
-        key,
-        "-out",
-        certificate,
-        "-addext",
-        f"subjectAltName=IP:{LOOPBACK}",
-    ]
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", *made)
+    subject = ("-subj", "/CN=test", "-addext", f"subjectAltName=IP:{LOOPBACK}")
+    files = ("-keyout", key, "-out", certificate)
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files)
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *arguments: object) -> None:

@@ -45,7 +45,8 @@ def test_the_commands_are_found() -> None:
     commands = [command for command, _ in console.outputs(PAGES["experiments"])]
     for expected in ("exp run", "exp show", "exp diff", "exp apply", "exp branch", "queue start"):
         assert any(f"dvc {expected} " in f"{command} " for command in commands)
-    assert len(commands) == len(re.findall(r"^\$ ", PAGES["experiments"], re.MULTILINE))
+    for page in PAGES.values():
+        assert len(console.outputs(page)) == len(re.findall(r"^\$ ", page, re.MULTILINE)) > 0
 
 
 @pytest.mark.parametrize(

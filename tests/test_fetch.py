@@ -579,8 +579,7 @@ def left_alone(project: Project) -> Project:
 
 def cloned(project: Project, path: Path) -> Project:
     """A clone of a colleague who has not pulled. What `project` pushes is in `path`/store."""
-    project.dvc("remote", "add", "--default", "share", str(path / "store"))
-    project.dvc("config", "remote.share.verify", "true")
+    project.add_remote(str(path / "store"))
     project.commit()
     project.dvc("push")
     clone = Project(path / "colleague/project", project.mirror)
@@ -672,7 +671,7 @@ def test_a_remote_of_dvc_that_never_answers(left_alone: Project) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"ssh://127.0.0.1:{silent.getsockname()[1]}/store"
-        left_alone.dvc("remote", "add", "--default", "share", url)
+        left_alone.add_remote(url)
         result = left_alone.run("python", "-c", HASTY, "3", ok=False)
         silent.settimeout(0)
         silent.accept()[0].close()  # it was asked

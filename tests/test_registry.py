@@ -11,8 +11,7 @@ from conftest import Project
 def registered(experimented: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose model is registered as v1.0.0, in production, and on a remote."""
     project = experimented.copy(tmp_path_factory.mktemp("registered") / "project")
-    project.dvc("remote", "add", "--default", "storage", str(project.path.parent / "storage"))
-    project.dvc("remote", "modify", "storage", "verify", "true")
+    project.add_remote(str(project.path.parent / "storage"))
     project.commit("Add a remote")
     project.run("gto", "register", "classifier", "--version", "v1.0.0")
     project.run("gto", "assign", "classifier", "--version", "v1.0.0", "--stage", "prod")

@@ -73,13 +73,6 @@ def introduce(project: Project, name: str) -> None:
     project.run("make", "hooks")
 
 
-def outputs(project: Project) -> dict[str, str]:
-    """The md5 of what dvc.lock names and DVC stores, by path."""
-    stages = yaml.safe_load((project.path / "dvc.lock").read_text())["stages"].values()
-    every = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
-    return {path: md5 for path, md5 in every.items() if not path.endswith(".json")}
-
-
 def found(folder: Path, storage: Storage, reproduced: Project) -> Team:
     """A team that shares its code, and has not pushed its data yet."""
     storage = storage.at(folder.name)
@@ -87,9 +80,7 @@ def found(folder: Path, storage: Storage, reproduced: Project) -> Team:
     first.shell = storage.environment
     first.run("git", "clone", "--quiet", "--bare", ".", str(folder / "origin"))
     first.run("git", "remote", "add", "origin", str(folder / "origin"))
-    first.dvc("remote", "add", "--default", "storage", storage.url)
-    for option, value in {"verify": "true", **storage.options}.items():
-        first.dvc("remote", "modify", "storage", option, value)
+    first.add_remote(storage.url, **storage.options)
     first.commit("Add the remote")
     first.run("git", "push", "--quiet", "--set-upstream", "origin", "main")
     introduce(first, "first")
@@ -216,7 +207,7 @@ def test_the_public_reads_over_https(team: Team, tmp_path: Path) -> None:
 def test_only_what_is_needed_is_pulled(team: Team) -> None:
     """For a changed parameter of training, and for a changed evaluation."""
     team.first.dvc("push")
-    objects = outputs(team.first)
+    objects = team.first.objects()
 
     def pulled(project: Project) -> set[str]:
         files = (project.path / ".dvc/cache/files/md5").rglob("*")
@@ -292,7 +283,7 @@ def test_a_remote_that_was_emptied_is_filled_again(team: Team) -> None:
     assert "failed to pull" in refusal
     assert MODEL in refusal
 
-    a.dvc("push")
+    a.dvc("push", "--all-commits")
     b.dvc("pull")
     assert b.hashes() == a.hashes()
 
@@ -327,7 +318,7 @@ def test_a_full_remote_loses_nothing(
         a.shell = a.shell | IMPATIENT
         before = a.hashes()
         refusal = a.dvc("push", ok=False)
-        assert f"failed to transfer '{outputs(a)[MODEL]}'" in refusal
+        assert f"failed to transfer '{a.objects()[MODEL]}'" in refusal
         assert "files failed to upload" in refusal
         assert a.hashes() == before
     with servers.s3(place) as roomy:
@@ -371,7 +362,7 @@ def test_a_read_only_remote_loses_nothing(team: Team) -> None:
 def test_a_tampered_object_is_refused_named_and_repaired(team: Team) -> None:
     a, b = team.first, team.clone("b")
     a.dvc("push")
-    fs, model = team.storage.fs, team.storage.object(outputs(a)[MODEL])
+    fs, model = team.storage.fs, team.storage.object(a.objects()[MODEL])
     tampered = fs.cat_file(model)[:-1] + b"!"
     fs.rm_file(model)
     fs.pipe_file(model, tampered)
@@ -392,7 +383,7 @@ def test_a_damaged_cache_is_repaired_from_the_remote(team: Team) -> None:
     a = team.first
     a.dvc("push")
     before = a.hashes()
-    md5 = outputs(a)[MODEL]
+    md5 = a.objects()[MODEL]
     cached = a.path / f".dvc/cache/files/md5/{md5[:2]}/{md5[2:]}"
     cached.chmod(0o644)
     cached.write_bytes(cached.read_bytes()[:-1] + b"!")
@@ -465,7 +456,7 @@ def test_run_cache_entries_travel_without_their_objects(team: Team) -> None:
     a, storage = team.first, team.storage
     a.set_params(seed=1)
     a.dvc("repro", "preprocess")
-    left = outputs(a)["data/processed/train_images.npy"]
+    left = a.objects()["data/processed/train_images.npy"]
     a.run("git", "checkout", "--quiet", "HEAD", "--", ".")
     a.dvc("checkout")
     a.dvc("push", "--run-cache")

@@ -43,8 +43,7 @@ def versions(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> V
     """Both versions, in git and on the remote. Tests leave them as they are."""
     folder = tmp_path_factory.mktemp("versions")
     project = reproduced.copy(folder / "project")
-    project.dvc("remote", "add", "--default", "share", str(folder / "store"))
-    project.dvc("config", "remote.share.verify", "true")
+    project.add_remote(str(folder / "store"))
     project.commit()
     project.run("git", "tag", "old")
     project.dvc("push")

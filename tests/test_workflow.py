@@ -181,8 +181,7 @@ class GitHub:
 def stored(project: Project, tmp_path: Path) -> GitHub:
     """A repository with a remote that lacks the model. The gate has a baseline of its own."""
     project.set_params(gate={"least_accuracy": 0.9, "baseline": "release", "largest_fall": 0.0})
-    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
-    project.dvc("remote", "modify", "storage", "verify", "true")
+    project.add_remote(str(tmp_path / "storage"))
     project.dvc("push")
     model = project.dvc("get", ".", "models/model.keras", "--show-url").strip()
     Path(model).unlink()
