@@ -116,7 +116,10 @@ def test_no_shortened_file_passes(path: Path, data: st.DataObject) -> None:
 @relaxed
 @given(data=st.data())
 def test_damage_to_a_file_is_noticed_or_harmless(path: Path, data: st.DataObject) -> None:
-    """A few bytes of gzip's own header, like the time, mean nothing. The rest has a checksum."""
+    """A few bytes of gzip's header, like the time, mean nothing. The content has a checksum.
+
+    Nor do the bits that fill up the last byte before the checksum and the length, four bytes each.
+    """
     zipped = bytearray(gzip.compress(CONTENT, mtime=0))
     at = data.draw(st.integers(0, len(zipped) - 1))
     zipped[at] ^= data.draw(st.integers(1, 255))
@@ -126,7 +129,7 @@ def test_damage_to_a_file_is_noticed_or_harmless(path: Path, data: st.DataObject
     except Problem as problem:
         assert str(path) in str(problem)
     else:
-        assert at < 10
+        assert at < 10 or at == len(zipped) - 9
         assert np.array_equal(array, ARRAY)
 
 
