@@ -3,8 +3,10 @@
 Imports Keras nowhere at the top: the backend is chosen before Keras is first imported.
 """
 
+import gc
 import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,9 @@ from pydantic import Field
 
 from convline.params import Int, Schema
 from convline.stage import Problem
+
+# Keras and DVCLive import them where they are installed, for what nothing here uses
+HIDDEN = ("pandas", "sklearn")
 
 BackendName = Literal["tensorflow", "jax"]
 Threads = Annotated[Int, Field(ge=1, le=1024)]
@@ -41,7 +46,7 @@ def configure(params: BackendParams, seed: int = 0) -> None:
     if params.backend == "tensorflow":
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # its default differs between processors
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # notes on how TensorFlow was built
-        with _stderr_hidden():
+        with lean_imports(), _stderr_hidden():  # TensorFlow imports Keras
             import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(params.threads)
@@ -51,13 +56,33 @@ def configure(params: BackendParams, seed: int = 0) -> None:
         os.environ["NPROC"] = str(params.threads)  # the size of XLA's thread pool
         os.environ["XLA_FLAGS"] = "--xla_gpu_deterministic_ops=true"
 
-    with _stderr_hidden():  # it seeds TensorFlow too, wherever that is installed
+    with lean_imports(), _stderr_hidden():  # it seeds TensorFlow too, wherever that is installed
         import keras
 
         keras.utils.set_random_seed(seed)
     # A keras.json in the home folder can change both
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
+
+
+@contextmanager
+def lean_imports() -> Iterator[None]:
+    """Import without HIDDEN, and free what is imported from garbage collection, for good.
+
+    The collector would look through its million objects again and again, at the exit too, to
+    find that all are in use.
+    """
+    before = {name: sys.modules[name] for name in HIDDEN if name in sys.modules}
+    sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]  # None: cannot be imported
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        for name in HIDDEN:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 @contextmanager

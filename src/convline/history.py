@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import keras
-from dvclive.live import Live
 from scmrepo.exceptions import SCMError
 
+from convline.backend import lean_imports
 from convline.stage import Problem, os_reason
+
+with lean_imports():
+    from dvclive.live import Live
 
 
 class History(keras.callbacks.Callback):
