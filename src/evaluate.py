@@ -15,7 +15,7 @@ METRICS = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
 RELIABILITY = Path("metrics/reliability.csv")
 MISTAKES = Path("metrics/mistakes.png")
-BATCH = 1000  # images
+BATCH = 250  # images: more take hardly less time, and more memory
 
 
 class Params(BackendParams):

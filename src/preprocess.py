@@ -78,26 +78,28 @@ def write(
 ) -> None:
     """Write the images (n, height, width, 1) and one-hot labels of each part, chosen by its mask.
 
-    The images pass through in blocks: memory does not grow with their number.
+    They pass through in blocks: memory does not grow with their number.
     """
+    classes = len(dataset.classes)
     with ExitStack() as files:
-        outputs = {
-            part: files.enter_context(
-                arrays.writer(
-                    PROCESSED / f"{part}_images.npy", (int(mask.sum()), *dataset.shape, 1)
+        outputs = {}
+        for part, mask in parts.items():
+            count = int(mask.sum())
+            outputs[part] = [
+                files.enter_context(arrays.writer(PROCESSED / f"{part}_{name}.npy", shape))
+                for name, shape in (
+                    ("images", (count, *dataset.shape, 1)),
+                    ("labels", (count, classes)),
                 )
-            )
-            for part, mask in parts.items()
-        }
+            ]
         start = 0
         for block in idx.blocks(source, 3):
+            here = slice(start, start + len(block))
             for part, mask in parts.items():
-                outputs[part].write(block[mask[start : start + len(block)]].tobytes())
+                to_images, to_labels = outputs[part]
+                to_images.write(block[mask[here]].tobytes())
+                to_labels.write(splits.one_hot(labels[here][mask[here]], classes).tobytes())
             start += len(block)
-        for part, mask in parts.items():
-            encoded = splits.one_hot(labels[mask], len(dataset.classes))
-            with arrays.writer(PROCESSED / f"{part}_labels.npy", encoded.shape) as file:
-                file.write(encoded.tobytes())
 
 
 if __name__ == "__main__":

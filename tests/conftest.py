@@ -30,6 +30,16 @@ TINY = {
     "learning_rate": 0.01,
 }
 
+# Run a command and print its peak memory. A process of its own: what a child is said to have
+# taken is at least what the process that started it had.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+sys.exit(code)
+"""
+
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where CONVLINE_SKIP_NONE is set, as in .ci/run, a skipped test is a failure."""
@@ -98,6 +108,14 @@ class Project:
     def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one stage's script as DVC does, whatever its exit code."""
         return self.run("python", f"src/{name}.py", ok=False, **environment)
+
+    def measured(self, name: str) -> tuple[subprocess.CompletedProcess[str], int]:
+        """Run one stage's script, whatever its exit code: the result, and its peak memory in bytes.
+
+        Its stdout is dropped.
+        """
+        result = self.run("python", "-c", MEASURED, "python", f"src/{name}.py", ok=False)
+        return result, int(result.stdout)
 
     def problem(self, name: str, **environment: str) -> str:
         """Run one stage's script, which has to end as bad input does, and return its one line."""

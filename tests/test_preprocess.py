@@ -3,8 +3,6 @@
 import gzip
 import shutil
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,16 +16,6 @@ from convline.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABE
 PARTS = ("train", "validation", "test")
 MOST_MEMORY = 400 << 20  # bytes; the stage takes less than half of it
 BOMB = 1 << 29  # bytes of a gzip bomb, unzipped
-
-# Run a command and print its peak memory. A process of its own: what a child is said to have
-# taken is at least what the process that started it had.
-MEASURED = """
-import resource, subprocess, sys
-code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
-unit = 1 if sys.platform == "darwin" else 1024
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
-sys.exit(code)
-"""
 
 Change = Callable[[bytes], bytes]  # of a file's content, unzipped, to a file
 
@@ -103,21 +91,6 @@ def exploding(content: bytes) -> bytes:
 
 def as_it_is(content: bytes) -> bytes:
     return content
-
-
-def peak_of_refusal(project: Project) -> tuple[str, int]:
-    """Run the stage, which has to end as bad input does: its line, and its peak memory."""
-    result = subprocess.run(
-        [sys.executable, "-c", MEASURED, sys.executable, "src/preprocess.py"],
-        cwd=project.path,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1, result
-    assert result.stderr.count("\n") == 1, result.stderr
-    return result.stderr, int(result.stdout)
 
 
 ANEW = "`dvc repro fetch` brings it anew"
@@ -202,9 +175,11 @@ def test_a_gzip_bomb(ready: Project, name: str, change: Change, words: str) -> N
     """It is left where it exceeds what it declares, or declares more than it should."""
     file = ready.path / "data/raw" / name
     file.write_bytes(change(gzip.decompress(file.read_bytes())))
-    line, memory = peak_of_refusal(ready)
-    assert f"data/raw/{name}" in line
-    assert words in line
+    result, memory = ready.measured("preprocess")
+    assert result.returncode == 1, result
+    assert result.stderr.count("\n") == 1, result.stderr
+    assert f"data/raw/{name}" in result.stderr
+    assert words in result.stderr
     assert memory < MOST_MEMORY
 
 

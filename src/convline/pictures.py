@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from convline.arrays import ImageFile
+
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 COLUMNS, ROWS = 8, 4
@@ -15,7 +17,7 @@ TITLE = 40
 
 
 def worst_mistakes(
-    images: npt.NDArray[np.uint8],
+    images: ImageFile | npt.NDArray[np.uint8],
     actual: npt.NDArray[np.intp],
     probabilities: npt.NDArray[np.float32],
     classes: list[str],
@@ -35,10 +37,10 @@ def worst_mistakes(
     draw = ImageDraw.Draw(sheet)
     count = f"{len(mistakes):,} mistake{'s' if len(mistakes) != 1 else ''}"
     draw.text((8, 10), f"{title}: {count}, the most confident first", 0, _font(18))
-    for i, row in enumerate(worst):
+    for i, (row, image) in enumerate(zip(worst, images[worst])):
         left = i % COLUMNS * TILE[0] + 8
         top = TITLE + i // COLUMNS * TILE[1]
-        picture = Image.fromarray(np.asarray(images[row, ..., 0]))
+        picture = Image.fromarray(image[..., 0])
         enlarged = ImageOps.contain(picture, (IMAGE, IMAGE), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (left, top))
         caption = (

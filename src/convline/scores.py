@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.metrics import brier_score_loss, log_loss, precision_recall_fscore_support
+from sklearn.metrics import brier_score_loss, precision_recall_fscore_support
 
 BINS = np.linspace(0, 1, 16)  # the edges of 15 bins of confidence
 
@@ -35,11 +35,13 @@ def summary(
     )
     exact = probabilities.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)  # scikit-learn warns of sums of float32's precision
+    # As scikit-learn's log_loss, which would hold all probabilities five times over
+    likelihood = np.maximum(exact[np.arange(len(actual)), actual], 2**-52)
     bins = reliability(actual, probabilities)
     gaps = (bins["confidence"] - bins["accuracy"]).abs()
     return {
         "accuracy": round(correct / len(actual), 4),
-        "negative_log_likelihood": round(log_loss(actual, exact, labels=labels), 5),
+        "negative_log_likelihood": round(float(-np.log(likelihood).mean()), 5),
         "brier_score": round(
             brier_score_loss(actual, exact, labels=labels, scale_by_half=False), 5
         ),

@@ -1,4 +1,4 @@
-"""Arrays on disk: written in blocks, mapped into memory, refused where they are damaged."""
+"""Arrays on disk: written in blocks, read by rows, refused where they are damaged."""
 
 import io
 import re
@@ -51,14 +51,26 @@ def test_blocks_make_the_file_that_numpy_saves(tmp_path: Path) -> None:
     assert path.read_bytes() == saved(IMAGES)
 
 
-def test_arrays_are_mapped_and_read_only(folder: Path) -> None:
+@pytest.mark.parametrize("rows", [[4, 0, 4], [5], []])
+def test_images_are_read_in_the_order_asked_for(folder: Path, rows: list[int]) -> None:
     path = folder / "images.npy"
     path.write_bytes(saved(IMAGES))
     pair = arrays.load(path, folder / "labels.npy")
-    for array, expected in ((pair.images, IMAGES), (pair.labels, LABELS)):
-        assert isinstance(array, np.memmap)
-        assert not array.flags.writeable
-        assert np.array_equal(array, expected)
+    images = pair.images[np.array(rows, int)]
+    assert images.dtype == np.uint8
+    assert np.array_equal(images, IMAGES[rows])
+    assert pair.images.shape == IMAGES.shape
+    assert np.array_equal(pair.labels, LABELS)
+
+
+def test_images_that_are_cut_off_later(folder: Path) -> None:
+    path = folder / "images.npy"
+    path.write_bytes(saved(IMAGES))
+    pair = arrays.load(path, folder / "labels.npy")
+    path.write_bytes(saved(IMAGES)[:-1])
+    assert np.array_equal(pair.images[np.arange(5)], IMAGES[:5])
+    with pytest.raises(Problem, match=r"images\.npy ends before the end of image 5; `dvc repro"):
+        pair.images[np.array([0, 5])]
 
 
 def zip_archive() -> bytes:
@@ -113,7 +125,7 @@ def test_damage_to_a_header_is_noticed_or_harmless(folder: Path, at: int, value:
     except Problem as problem:
         assert str(path) in str(problem)
     else:
-        assert np.array_equal(pair.images, IMAGES)
+        assert np.array_equal(pair.images[np.arange(len(IMAGES))], IMAGES)
 
 
 @pytest.mark.parametrize("missing", ["images.npy", "labels.npy"])

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from convline import splits
 from convline.stage import Problem
@@ -29,6 +30,20 @@ def test_each_class_has_its_share(counts: list[int], share: float, seed: int) ->
     assert mask.dtype == bool
     assert mask.sum() == size
     assert np.abs(np.bincount(of[mask]) - np.array(counts) * size / len(of)).max() <= 1
+
+
+@settings(deadline=None)
+@given(
+    counts=st.lists(st.integers(2, 60), min_size=2, max_size=8),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_split_is_that_of_scikit_learn(counts: list[int], share: float, seed: int) -> None:
+    of = labels(*counts)
+    size = round(len(counts) + share * (len(of) - 2 * len(counts)))
+    _, chosen = train_test_split(np.arange(len(of)), test_size=size, stratify=of, random_state=seed)
+    assume(set(of[chosen]) == set(np.delete(of, chosen)) == set(of))
+    assert np.flatnonzero(splits.validation_mask(of, size, seed)).tolist() == sorted(chosen)
 
 
 def test_the_seed_decides() -> None:

@@ -1,0 +1,62 @@
+"""The peak memory of a stage stays while its data grows."""
+
+import numpy as np
+import pytest
+
+from conftest import CLASSES, SHAPE, Project
+from convline import arrays, idx
+from convline.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+
+FEW = 2_000  # images
+
+
+def measured(project: Project, stage: str) -> int:
+    """The peak memory of a stage that has to succeed, in bytes."""
+    result, memory = project.measured(stage)
+    assert result.returncode == 0, result.stderr
+    return memory
+
+
+def labels(count: int) -> np.ndarray:
+    """Labels (count,) of all classes."""
+    return np.resize(np.arange(len(CLASSES), dtype=np.uint8), count)
+
+
+def put(project: Project, part: str, count: int, side: int) -> None:
+    """Write `count` black images and their labels where preprocess does.
+
+    The images are a hole in their file: they take no time and no disk.
+    """
+    path = project.path / "data/processed"
+    with arrays.writer(path / f"{part}_images.npy", (count, side, side, 1)) as file:
+        file.truncate(file.tell() + count * side * side)
+    encoded = np.eye(len(CLASSES), dtype=np.uint8)[labels(count)]
+    with arrays.writer(path / f"{part}_labels.npy", encoded.shape) as file:
+        file.write(encoded.tobytes())
+
+
+def test_preprocess(clone: Project) -> None:
+    many = 600_000  # images of 86 MB in all
+    clone.set_params(validation_size=FEW // 10)
+    peaks = []
+    for count in (FEW, many):
+        for images, of in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS)):
+            idx.write(clone.path / "data/raw" / images, np.zeros((count, *SHAPE), np.uint8))
+            idx.write(clone.path / "data/raw" / of, labels(count))
+        peaks.append(measured(clone, "preprocess"))
+    assert peaks[1] - peaks[0] < 24e6
+
+
+@pytest.mark.slow
+def test_train_and_evaluate(project: Project) -> None:
+    many, side = 60_000, 56  # images of 188 MB
+    project.set_params(epochs=1, batch_size=500, conv_filters=[1], conv_kernels=[1], dense_units=0)
+    put(project, "validation", FEW, side)
+    peaks: dict[str, list[int]] = {"train": [], "evaluate": []}
+    for count in (FEW, many):
+        put(project, "train", count, side)
+        put(project, "test", count, side)
+        for stage in peaks:
+            peaks[stage].append(measured(project, stage))
+    for stage, (few, most) in peaks.items():
+        assert most - few < 64e6, stage
