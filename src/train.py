@@ -1,6 +1,7 @@
 """Train the network on the processed images and keep the weights of its best epoch."""
 
 import sys
+import time
 from pathlib import Path
 
 from convline import arrays, backend, files, params, stage
@@ -28,6 +29,7 @@ def main() -> None:
 
     model = network.build(height, width, classes, recipe)
     model.summary()
+    start = time.perf_counter()
     kept = training.train(
         model,
         training_images,
@@ -37,6 +39,7 @@ def main() -> None:
         callbacks=[history.History(HISTORY)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    seconds = time.perf_counter() - start
 
     models.save(model, MODEL)
     files.write_json(
@@ -51,7 +54,7 @@ def main() -> None:
     CHECKPOINT.unlink()  # a run that is forced trains again
     print(
         f"train: {recipe.dataset}: kept epoch {kept.epoch} of {recipe.epochs}, "
-        f"validation accuracy {kept.accuracy:.2%}"
+        f"validation accuracy {kept.accuracy:.2%}, in {seconds:.1f} s"
     )
 
 

@@ -136,6 +136,14 @@ def test_keras_is_imported_where_it_computes(records: Records, stage: str) -> No
     assert imported == ({"keras", "tensorflow"} if stage in ("train", "evaluate") else set())
 
 
+@pytest.mark.xdist_group("records")
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_slow_is_imported_for_nothing(records: Records, stage: str) -> None:
+    """Keras and DVCLive would import both, wherever they are installed."""
+    imported = {"pandas", "sklearn"} & set(records[stage]["imported"])
+    assert imported == ({"pandas", "sklearn"} if stage == "evaluate" else set())
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_commands_hold_no_template(stage: str) -> None:
     assert STAGES[stage]["cmd"] == f"python src/{stage}.py"
@@ -164,7 +172,7 @@ def test_every_parameter_has_a_comment(key: str) -> None:
     [key for key, field in Recipe.model_fields.items() if get_origin(field.annotation) is Literal],
 )
 def test_comments_name_the_values_of_an_enumeration(key: str) -> None:
-    allowed = set(get_args(Recipe.model_fields[key].annotation))
+    allowed = {str(value).lower() for value in get_args(Recipe.model_fields[key].annotation)}
     line = re.search(rf"^{key}: (\w+) *# (.*)$", PARAMS, re.MULTILINE)
     assert line
     default, comment = line.groups()

@@ -157,9 +157,11 @@ def test_in_the_middle_of_writing(
 
 @pytest.fixture(scope="module")
 def long(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A reproduced project with dropout and too many epochs to end before a signal comes."""
+    """A reproduced project with all that is random, and too many epochs to end before a signal."""
     project = reproduced.copy(tmp_path_factory.mktemp("long") / "project")
-    project.set_params(epochs=40, dropout=0.5)
+    project.set_params(
+        epochs=40, dropout=0.5, rotation=10, zoom=0.1, shift=1, distortion=0.5, label_smoothing=0.1
+    )
     project.dvc("repro")
     return project
 

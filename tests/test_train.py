@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,8 +176,10 @@ def test_the_best_epoch_is_kept(project: Project, keras: Any) -> None:
     assert "Total params: 947 " in output
     assert "(None, 10, 10, 4)" in output
     assert output.index("Total params") < output.index("Epoch 1/4")
-    assert output.splitlines()[-1] == (
-        f"train: tiny: kept epoch {best + 1} of 4, validation accuracy {accuracy[best]:.2%}"
+    assert re.fullmatch(
+        f"train: tiny: kept epoch {best + 1} of 4, validation accuracy {accuracy[best]:.2%}, "
+        r"in \d+\.\d s",
+        output.splitlines()[-1],
     )
 
 
@@ -234,18 +237,61 @@ def test_stride_replaces_pooling(keras: Any) -> None:
     assert "MaxPooling2D" not in strided
 
 
-def test_batch_normalization_comes_between_convolution_and_activation(keras: Any) -> None:
+def test_the_image_is_halved_after_every_so_many_convolutions(keras: Any) -> None:
+    deep: dict[str, Any] = {"conv_filters": [2] * 5, "conv_kernels": [3] * 5, "halve_every": 2}
+    strided = layers(**deep, downsampling="stride")["Conv2D"]
+    assert [conv.strides[0] for conv in strided] == [1, 2, 1, 2, 1]
+    pooled = layers(**deep)
+    assert [pool.output.shape[1] for pool in pooled["MaxPooling2D"]] == [12, 4]
+    even = layers(conv_filters=[2] * 4, conv_kernels=[3] * 4, halve_every=2)
+    assert len(even["MaxPooling2D"]) == 1
+
+
+def test_convolutions_have_biases_unless_the_recipe_leaves_them_out(keras: Any) -> None:
+    assert [conv.use_bias for conv in layers()["Conv2D"]] == [True] * 3
+    assert [conv.use_bias for conv in layers(conv_bias=False)["Conv2D"]] == [False] * 3
+
+
+def test_the_crop_is_cut_off_each_side(keras: Any) -> None:
+    from convline import network
+
+    model = network.build(28, 26, 10, inprocess.recipe(crop=3))
+    (crop,) = [layer for layer in model.layers if type(layer).__name__ == "Cropping2D"]
+    image = np.arange(28 * 26, dtype=np.float32).reshape(1, 28, 26, 1)
+    np.testing.assert_array_equal(np.asarray(crop(image)), image[:, 3:-3, 3:-3])
+    assert crop.output.shape == (None, 22, 20, 1)
+    assert model.input_shape == (None, 28, 26, 1)
+
+
+def test_a_crop_that_leaves_nothing_is_refused(project: Project) -> None:
+    project.set_params(crop=6)
+    assert "images of 12 x 12 are too small for " in project.problem("train")
+
+
+def test_no_dense_units_leave_the_hidden_layer_out(keras: Any) -> None:
+    assert [dense.units for dense in layers(dense_units=0)["Dense"]] == [10]
+
+
+def test_batch_normalization_comes_before_the_activation(keras: Any) -> None:
     from convline import network
 
     assert "BatchNormalization" not in layers()
     model = network.build(28, 28, 10, inprocess.recipe(batch_normalization=True))
     kinds = [type(layer).__name__ for layer in model.layers]
-    for index in (i for i, kind in enumerate(kinds) if kind == "Conv2D"):
-        assert kinds[index + 1 : index + 3] == ["BatchNormalization", "Activation"]
-        assert model.layers[index].activation is keras.activations.linear
-        assert model.layers[index + 2].activation is keras.activations.relu
-        assert not model.layers[index].use_bias
-    assert kinds.count("BatchNormalization") == 3
+    block = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
+    assert kinds[1:12] == [*block, *block, "Conv2D", "BatchNormalization", "Activation"]
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            assert layer.activation is keras.activations.linear
+            assert not layer.use_bias
+        elif isinstance(layer, keras.layers.Activation):
+            assert layer.activation is keras.activations.relu
+
+
+def test_only_the_last_convolution_is_normalized_where_the_recipe_says_so(keras: Any) -> None:
+    found = layers(batch_normalization="last")
+    assert [conv.use_bias for conv in found["Conv2D"]] == [True, True, False]
+    assert [norm.output.shape[1] for norm in found["BatchNormalization"]] == [3]
 
 
 @pytest.mark.parametrize(("share", "seed"), [(0.25, 0), (0.9, 2**32 - 1)])

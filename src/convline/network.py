@@ -5,6 +5,8 @@ import keras
 from convline.recipe import Recipe
 from convline.stage import Problem
 
+MOMENTUM = 0.9  # of means and variances; with Keras's 0.99 they lag behind in short trainings
+
 
 def build(height: int, width: int, classes: int, recipe: Recipe) -> keras.Model:
     """An untrained classifier of raw 0-255 images (n, height, width, 1).
@@ -16,26 +18,37 @@ def build(height: int, width: int, classes: int, recipe: Recipe) -> keras.Model:
         keras.Input((height, width, 1), name="image"),
         keras.layers.Rescaling(1 / 255),
     ]
+    if recipe.crop:
+        layers.insert(1, keras.layers.Cropping2D(recipe.crop))
     last = len(recipe.conv_filters) - 1
     for i, (filters, kernel) in enumerate(zip(recipe.conv_filters, recipe.conv_kernels)):
-        stride = 2 if recipe.downsampling == "stride" and i < last else 1
-        if recipe.batch_normalization:
+        halved = i < last and (i + 1) % recipe.halve_every == 0
+        stride = 2 if halved and recipe.downsampling == "stride" else 1
+        normalized = recipe.batch_normalization is True or (
+            recipe.batch_normalization == "last" and i == last
+        )
+        layers.append(
+            keras.layers.Conv2D(
+                filters,
+                kernel,
+                stride,
+                activation=None if normalized else "relu",
+                use_bias=recipe.conv_bias and not normalized,
+            )
+        )
+        if halved and recipe.downsampling == "pool":
+            layers.append(keras.layers.MaxPooling2D(2))
+        if normalized:  # only now, when there is a quarter as much to normalize
             layers += [
-                keras.layers.Conv2D(filters, kernel, stride, use_bias=False),
-                keras.layers.BatchNormalization(),
+                keras.layers.BatchNormalization(momentum=MOMENTUM),
                 keras.layers.Activation("relu"),
             ]
-        else:
-            layers.append(keras.layers.Conv2D(filters, kernel, stride, activation="relu"))
-        if recipe.downsampling == "pool" and i < last:
-            layers.append(keras.layers.MaxPooling2D(2))
     layers.append(keras.layers.Flatten())
     if recipe.dropout:
         layers.append(keras.layers.Dropout(recipe.dropout, seed=recipe.seed))
-    layers += [
-        keras.layers.Dense(recipe.dense_units, activation="relu"),
-        keras.layers.Dense(classes, activation="softmax", name="probabilities"),
-    ]
+    if recipe.dense_units:
+        layers.append(keras.layers.Dense(recipe.dense_units, activation="relu"))
+    layers.append(keras.layers.Dense(classes, activation="softmax", name="probabilities"))
     try:
         return keras.Sequential(layers, name="convline")
     except ValueError as error:

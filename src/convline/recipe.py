@@ -2,13 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import BeforeValidator, Field, StrictBool, model_validator
 
 from convline.backend import BackendParams
 from convline.params import Float, Int, Seed
 
 Width = Annotated[Int, Field(ge=1, le=4096)]
 Kernel = Annotated[Int, Field(ge=1, le=64)]
+
+
+def _no_number(value: object) -> object:
+    if type(value) in (int, float):  # 1 equals true
+        raise ValueError("true, false or last is expected, not a number")
+    return value
+
+
+Normalization = Annotated[Literal[False, True, "last"], BeforeValidator(_no_number)]
 Loss = Literal[
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
@@ -23,12 +32,21 @@ class Recipe(BackendParams):
     dataset: str
     seed: Seed
 
+    crop: Annotated[Int, Field(ge=0, le=4096)]
     conv_filters: Annotated[list[Width], Field(min_length=1, max_length=32)]
     conv_kernels: Annotated[list[Kernel], Field(min_length=1, max_length=32)]
+    conv_bias: StrictBool
+    halve_every: Annotated[Int, Field(ge=1, le=32)]
     downsampling: Literal["pool", "stride"]
-    batch_normalization: StrictBool
+    batch_normalization: Normalization
     dropout: Annotated[Float, Field(ge=0, lt=1)]
-    dense_units: Width
+    dense_units: Annotated[Int, Field(ge=0, le=4096)]
+
+    rotation: Annotated[Float, Field(ge=0, le=180)]
+    zoom: Annotated[Float, Field(ge=0, le=0.9)]
+    shift: Annotated[Float, Field(ge=0, le=4096)]
+    distortion: Annotated[Float, Field(ge=0, le=4096)]
+    label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
 
     epochs: Annotated[Int, Field(ge=1, le=100_000)]
     batch_size: Annotated[Int, Field(ge=1, le=1_000_000)]

@@ -7,12 +7,13 @@ import keras
 
 from convline import backend
 from convline.arrays import Labelled
-from convline.batches import Batches
+from convline.batches import Batches, TrainingBatches
 from convline.checkpoint import Checkpoint
 from convline.recipe import Recipe
 from convline.stage import Problem
 
-EVALUATION_BATCH = 1000  # images: larger batches take no less time
+EVALUATION_BATCH = 250  # images: more take hardly less time, and more memory
+STEPS_AT_ONCE = 8  # between which no Python runs: a tenth less time, the same bytes
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ def train(
     holds. The best epoch has the highest validation accuracy; of equals, the first. Raises
     `Problem` where its loss is no number, which no metrics file can hold.
     """
-    batches = Batches(training, recipe.batch_size, shuffle_seed=recipe.seed)
+    batches = TrainingBatches(training, recipe)
     model.compile(
         optimizer=optimizer(recipe, steps=recipe.epochs * len(batches)),
         loss=recipe.loss,
         metrics=["accuracy"],
         jit_compile=backend.jit_compile(),
+        steps_per_execution=STEPS_AT_ONCE,
     )
     checkpoint.restore(model)
     finished = len(checkpoint.logs)
@@ -54,15 +56,13 @@ def train(
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
 
-    reshuffle = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)
-    )
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
     model.fit(
         batches,
         validation_data=Batches(validation, EVALUATION_BATCH),
         initial_epoch=finished,
         epochs=recipe.epochs,
-        callbacks=[reshuffle, checkpoint, *callbacks],
+        callbacks=[begin, checkpoint, *callbacks],
         shuffle=False,  # Keras's own, of the order of the batches
         verbose=verbose,
     )

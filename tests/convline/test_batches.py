@@ -1,4 +1,4 @@
-"""The order in which a real `fit` sees the images."""
+"""What a real `fit` sees of the images: their order, distorted or not, and their labels."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def numbered(count: int) -> Labelled:
     return Labelled(images.astype(np.uint8), np.eye(2, dtype=np.uint8)[np.arange(count) % 2])
 
 
-def fed(seed: int) -> dict[str, list[list[int]]]:
+def fed(seed: int, **changes: float) -> dict[str, list[list[int]]]:
     """The images that each epoch of a training run asks for, by what they are for."""
     from keras.callbacks import LambdaCallback
 
@@ -39,28 +39,38 @@ def fed(seed: int) -> dict[str, list[list[int]]]:
 
     seen: dict[str, list[list[int]]] = {"training": [], "validation": []}
 
-    class Recording(batches.Batches):
+    def note(part: str, batch: batches.Batch) -> batches.Batch:
+        """Write down the images of a batch."""
+        images, labels = batch
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.float32
+        # Before the first epoch, Keras asks for a batch or two to learn their shapes
+        if seen[part]:
+            seen[part][-1] += [int(image[0, 0, 0]) for image in images]
+        return batch
+
+    class Training(batches.TrainingBatches):
         """Notes the images of each batch."""
 
         def __getitem__(self, index: int) -> batches.Batch:
-            images, labels = super().__getitem__(index)
-            assert images.dtype == np.uint8
-            assert labels.dtype == np.float32
-            part = seen["validation" if self.shuffle_seed is None else "training"]
-            # Before the first epoch, Keras asks for a batch or two to learn their shapes
-            if part:
-                part[-1] += [int(image[0, 0, 0]) for image in images]
-            return images, labels
+            return note("training", super().__getitem__(index))
+
+    class Validation(batches.Batches):
+        """Notes the images of each batch."""
+
+        def __getitem__(self, index: int) -> batches.Batch:
+            return note("validation", super().__getitem__(index))
 
     def begin(epoch: int, logs: Any) -> None:
         for part in seen.values():
             part.append([])
 
     recipe = inprocess.recipe(
-        seed=seed, epochs=EPOCHS, batch_size=BATCH, conv_filters=[1], conv_kernels=[1]
+        seed=seed, epochs=EPOCHS, batch_size=BATCH, conv_filters=[1], conv_kernels=[1], **changes
     )
     with (
-        mock.patch.object(training, "Batches", Recording),
+        mock.patch.object(training, "TrainingBatches", Training),
+        mock.patch.object(training, "Batches", Validation),
         tempfile.TemporaryDirectory() as folder,
     ):
         training.train(
@@ -91,11 +101,11 @@ def test_the_order_differs_from_epoch_to_epoch(seen: dict[str, list[list[int]]])
 
 
 def test_the_order_depends_on_seed_and_epoch_alone(seen: dict[str, list[list[int]]]) -> None:
-    from convline.batches import Batches
+    from convline.batches import TrainingBatches
 
-    batches = Batches(numbered(IMAGES), BATCH, shuffle_seed=3)
+    batches = TrainingBatches(numbered(IMAGES), inprocess.recipe(seed=3, batch_size=BATCH))
     for epoch in (2, 0, 3, 1):
-        batches.shuffle(epoch)
+        batches.begin(epoch)
         assert batches.order.tolist() == seen["training"][epoch]
     assert fed(4)["training"] != seen["training"]
 
@@ -128,3 +138,37 @@ def test_the_last_batch_holds_the_rest(size: int, lengths: list[int]) -> None:
 
     batches = Batches(numbered(IMAGES), size)
     assert [len(batches[i][0]) for i in range(len(batches))] == lengths
+
+
+def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
+    from convline.batches import TrainingBatches
+
+    batches = TrainingBatches(numbered(IMAGES), inprocess.recipe(label_smoothing=0.2))
+    images, labels = batches[0]
+    np.testing.assert_allclose(labels[images[:, 0, 0, 0] % 2 == 0], [[0.9, 0.1]] * 6)
+    np.testing.assert_allclose(labels[images[:, 0, 0, 0] % 2 == 1], [[0.1, 0.9]] * 5)
+
+
+DISTORTIONS = {"rotation": 20, "zoom": 0.2, "shift": 1, "distortion": 0.5}
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_a_distortion_is_another_in_each_epoch_and_batch(name: str) -> None:
+    from convline.batches import TrainingBatches
+
+    same = np.random.default_rng(0).integers(0, 256, (1, 12, 12, 1), np.uint8)
+    data = Labelled(np.repeat(same, IMAGES, axis=0), numbered(IMAGES).labels)
+    batches = TrainingBatches(data, inprocess.recipe(batch_size=BATCH, **{name: DISTORTIONS[name]}))
+    seen = set()
+    for epoch in range(EPOCHS):
+        batches.begin(epoch)
+        seen |= {image.tobytes() for i in range(len(batches)) for image in batches[i][0]}
+    assert len(seen) == EPOCHS * IMAGES
+    batches.begin(1)
+    assert {image.tobytes() for image in batches[2][0]} < seen
+
+
+def test_only_training_images_are_distorted() -> None:
+    changed = fed(3, **DISTORTIONS)
+    assert changed["training"] != fed(3)["training"]
+    assert [epoch[-5:] for epoch in changed["validation"]] == [list(range(5))] * EPOCHS
