@@ -1,5 +1,6 @@
-"""What `make run` does: the whole pipeline, then its result in a few lines."""
+"""What `make run`, and `make` with a recipe, do: the whole pipeline, then its result."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -16,16 +17,28 @@ from convline.download import NotDelivered, download, sources
 OFFLINE = {"dataset": "digits", "validation_size": 180, "epochs": 30}
 
 
+RECIPES = Path("recipes")
 FIGURES = Path("metrics/evaluate.json")
 MISTAKES = Path("metrics/mistakes.png")
 MODEL = Path("models/model.keras")
 
 
 def main() -> None:
-    """Reproduce the pipeline; where no source has its dataset, reproduce it on digits instead."""
+    """Reproduce the pipeline; where no source has its dataset, reproduce it on digits instead.
+
+    A recipe's parameters are set first. It was made for its dataset: digits are none for it.
+    """
+    recipes = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "recipe", nargs="?", choices=recipes, help="sets params.yaml; default: none"
+    )
+    recipe = parser.parse_args().recipe
+    if recipe:
+        change_params(params.read_yaml(RECIPES / f"{recipe}.yaml"))
     name = params.load("fetch", fetch.Params).dataset
     succeeded = repro()
-    if not succeeded and out_of_reach(datasets.load(name)):
+    if not succeeded and not recipe and out_of_reach(datasets.load(name)):
         print(
             f"\nNo source delivers {name}. The same pipeline now runs on digits, handwritten ones "
             "that come with scikit-learn.\nparams.yaml says so: "
