@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,10 @@ class Project:
         """The number of images that the stage train sees, once preprocess has run."""
         return len(np.load(self.path / "data/processed/train_images.npy", mmap_mode="r"))
 
+    def validation_accuracy(self) -> float:
+        """What the stage train has found."""
+        return float(json.loads((self.path / "metrics/train.json").read_bytes())["accuracy"])
+
     def test_accuracy(self) -> float:
         """What the stage evaluate has found."""
         return float(json.loads((self.path / "metrics/evaluate.json").read_bytes())["accuracy"])
@@ -139,6 +144,11 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
         sys.exit(f"{text}\n{' '.join(command)} ended with exit code {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
     return Child(text, seconds, usage.ru_maxrss * unit)
+
+
+def training_seconds(output: str) -> float:
+    """The seconds that the stage train says it has trained for."""
+    return float(re.findall(r" in ([\d.]+) s$", output, re.MULTILINE)[-1])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
