@@ -16,35 +16,57 @@ from side_by_side import REPOSITORY, copy_of_project, report, table, training_se
 Changes = dict[str, Any]
 
 UNCHANGED = "as it is"
+AUGMENTED = {"rotation": 10.0, "zoom": 0.1, "shift": 2.0}
 CHOICES: dict[str, list[Changes]] = {
+    "tutorial": [
+        AUGMENTED,
+        AUGMENTED | {"distortion": 0.7},
+        {"dropout": 0.3},
+        {"batch_normalization": True},
+        {"downsampling": "stride"},
+        {"conv_bias": False},
+        {"optimizer": "adam"},
+        {"optimizer": "adam", "learning_rate_schedule": "one_cycle", "learning_rate": 0.003},
+        {"label_smoothing": 0.1},
+    ],
     "fast": [
         {"epochs": 1},
         {"epochs": 3},
         {"crop": 0},
+        {"crop": 3},
+        {"conv_filters": [16, 48, 64]},
+        {"conv_filters": [32, 64, 64]},
         {"conv_kernels": [3, 3, 3]},
         {"conv_kernels": [6, 3, 3]},
-        {"conv_filters": [16, 32, 64]},
         {"downsampling": "pool"},
+        {"conv_bias": True},
         {"batch_normalization": False},
         {"batch_normalization": True},
         {"dense_units": 64},
         {"dropout": 0.2},
         {"shift": 1.0},
-        {"batch_size": 128},
-        {"batch_size": 512},
-        {"optimizer": "nadam"},
-        {"optimizer": "rmsprop"},
-        {"optimizer": "sgd", "learning_rate": 0.1},
-        {"learning_rate": 0.01},
-        {"learning_rate": 0.1},
-        {"learning_rate_schedule": "cosine"},
         {"label_smoothing": 0.0},
         {"label_smoothing": 0.2},
+        {"batch_size": 128},
+        {"batch_size": 512},
+        {"optimizer": "adam"},
+        {"optimizer": "sgd", "learning_rate": 0.1},
+        {"beta_2": 0.999},
+        {"beta_2": 0.95},
+        {"learning_rate": 0.01},
+        {"learning_rate": 0.06},
+        {"learning_rate_schedule": "cosine"},
     ],
-    "accurate": [],
+    "accurate": [
+        {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "distortion": 0.0},
+        {"distortion": 0.0},
+        {"crop": 0},
+        {"downsampling": "stride"},
+        {"label_smoothing": 0.0},
+    ],
 }
 # Where a recipe takes minutes, a part of its epochs is enough to compare choices
-SHORTER: dict[str, Changes] = {"fast": {}, "accurate": {"epochs": 10}}
+SHORTER: dict[str, Changes] = {"tutorial": {}, "fast": {}, "accurate": {"epochs": 10}}
 
 
 def main() -> None:

@@ -14,9 +14,12 @@ COMMANDS = [
     for block in re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     for line in block.splitlines()
 ]
-# test_make.py and test_benchmarks.py run these; this test is itself part of `make test`
+# Other tests run these; this one is itself part of `make test`
 ELSEWHERE = {
     "make run",
+    "make tutorial",
+    "make fast",
+    "make accurate",
     "make test",
     "make lock",
     "make install GPU=1",

@@ -319,6 +319,14 @@ def test_the_optimizer_is_the_one_named(keras: Any, name: str) -> None:
     assert float(optimizer.learning_rate) == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam"])
+def test_beta_2_is_that_of_the_recipe(keras: Any, name: str) -> None:
+    from convline import training
+
+    optimizer = training.optimizer(inprocess.recipe(optimizer=name, beta_2=0.9), steps=10)
+    assert optimizer.beta_2 == 0.9
+
+
 def cosine(step: float, steps: float) -> float:
     """Half a cosine wave, from 1 down to 0."""
     return (1 + math.cos(math.pi * step / steps)) / 2

@@ -51,6 +51,7 @@ class Recipe(BackendParams):
     epochs: Annotated[Int, Field(ge=1, le=100_000)]
     batch_size: Annotated[Int, Field(ge=1, le=1_000_000)]
     optimizer: Literal["adam", "adamw", "nadam", "rmsprop", "sgd"]
+    beta_2: Annotated[Float, Field(ge=0, lt=1)]
     learning_rate: Annotated[Float, Field(gt=0, le=100)]
     learning_rate_schedule: Literal["constant", "cosine", "one_cycle"]
     loss: Loss

@@ -92,9 +92,7 @@ def optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
             0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise
         ),
     }
-    return keras.optimizers.get(
-        {
-            "class_name": recipe.optimizer,
-            "config": {"learning_rate": rates[recipe.learning_rate_schedule]},
-        }
-    )
+    config = {"learning_rate": rates[recipe.learning_rate_schedule], "beta_2": recipe.beta_2}
+    if recipe.optimizer not in ("adam", "adamw", "nadam"):
+        del config["beta_2"]
+    return keras.optimizers.get({"class_name": recipe.optimizer, "config": config})
