@@ -46,7 +46,8 @@ def test_the_commands_are_found() -> None:
     for expected in ("exp run", "exp show", "exp diff", "exp apply", "exp branch", "queue start"):
         assert any(f"dvc {expected} " in f"{command} " for command in commands)
     for page in PAGES.values():
-        assert len(console.outputs(page)) == len(re.findall(r"^\$ ", page, re.MULTILINE)) > 0
+        assert len(console.outputs(page)) == len(re.findall(r"^\$ ", page, re.MULTILINE))
+    assert console.outputs(PAGES["sharing"])
 
 
 @pytest.mark.parametrize(
