@@ -23,8 +23,8 @@ run: install ## Run the whole pipeline and show its result
 
 .PHONY: tutorial fast accurate
 tutorial: ## Run the recipe of the Keras tutorial, with which params.yaml begins
-fast: ## Run the recipe for the tutorial's accuracy in a tenth of its training time
-accurate: ## Run the recipe for the highest accuracy of 100,000 parameters
+fast: ## Run the recipe for a short training
+accurate: ## Run the recipe for high accuracy within 100,000 parameters
 tutorial fast accurate: install
 	@python src/run.py $@
 

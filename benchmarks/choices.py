@@ -65,7 +65,7 @@ CHOICES: dict[str, list[Changes]] = {
         {"label_smoothing": 0.0},
     ],
 }
-# Where a recipe takes minutes, a part of its epochs is enough to compare choices
+# In place of a training that takes minutes
 SHORTER: dict[str, Changes] = {"tutorial": {}, "fast": {}, "accurate": {"epochs": 10}}
 
 

@@ -265,7 +265,9 @@ def test_the_crop_is_cut_off_each_side(keras: Any) -> None:
 
 def test_a_crop_that_leaves_nothing_is_refused(project: Project) -> None:
     project.set_params(crop=6)
-    assert "images of 12 x 12 are too small for " in project.problem("train")
+    line = project.problem("train")
+    assert "images of 12 x 12 are too small for " in line
+    assert "and crop 6; use fewer convolutions, smaller kernels or a smaller crop" in line
 
 
 def test_no_dense_units_leave_the_hidden_layer_out(keras: Any) -> None:

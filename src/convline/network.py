@@ -11,15 +11,13 @@ MOMENTUM = 0.9  # of means and variances; with Keras's 0.99 they lag behind in s
 def build(height: int, width: int, classes: int, recipe: Recipe) -> keras.Model:
     """An untrained classifier of raw 0-255 images (n, height, width, 1).
 
-    It returns the probabilities (n, classes). Scaling to 0-1 is its first layer. Raises
-    `Problem` where the image is too small for the convolutions.
+    It returns the probabilities (n, classes). Cropping, if any, and scaling to 0-1 are its first
+    layers. Raises `Problem` where the image is too small for the convolutions.
     """
-    layers: list[keras.Layer] = [
-        keras.Input((height, width, 1), name="image"),
-        keras.layers.Rescaling(1 / 255),
-    ]
+    layers: list[keras.Layer] = [keras.Input((height, width, 1), name="image")]
     if recipe.crop:
-        layers.insert(1, keras.layers.Cropping2D(recipe.crop))
+        layers.append(keras.layers.Cropping2D(recipe.crop))
+    layers.append(keras.layers.Rescaling(1 / 255))
     last = len(recipe.conv_filters) - 1
     for i, (filters, kernel) in enumerate(zip(recipe.conv_filters, recipe.conv_kernels)):
         halved = i < last and (i + 1) % recipe.halve_every == 0
@@ -54,6 +52,7 @@ def build(height: int, width: int, classes: int, recipe: Recipe) -> keras.Model:
     except ValueError as error:
         raise Problem(
             f"params.yaml: images of {height} x {width} are too small for conv_filters "
-            f"{recipe.conv_filters} with conv_kernels {recipe.conv_kernels} and downsampling "
-            f"{recipe.downsampling}; use fewer convolutions or smaller kernels"
+            f"{recipe.conv_filters} with conv_kernels {recipe.conv_kernels}, downsampling "
+            f"{recipe.downsampling} and crop {recipe.crop}; use fewer convolutions, smaller "
+            "kernels or a smaller crop"
         ) from error

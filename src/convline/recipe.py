@@ -46,7 +46,6 @@ class Recipe(BackendParams):
     zoom: Annotated[Float, Field(ge=0, le=0.9)]
     shift: Annotated[Float, Field(ge=0, le=4096)]
     distortion: Annotated[Float, Field(ge=0, le=4096)]
-    label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
 
     epochs: Annotated[Int, Field(ge=1, le=100_000)]
     batch_size: Annotated[Int, Field(ge=1, le=1_000_000)]
@@ -55,6 +54,7 @@ class Recipe(BackendParams):
     learning_rate: Annotated[Float, Field(gt=0, le=100)]
     learning_rate_schedule: Literal["constant", "cosine", "one_cycle"]
     loss: Loss
+    label_smoothing: Annotated[Float, Field(ge=0, lt=1)]
 
     @model_validator(mode="after")
     def _a_kernel_for_each_convolution(self) -> "Recipe":
