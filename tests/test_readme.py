@@ -25,6 +25,7 @@ ELSEWHERE = {
     "make install GPU=1",
     "python benchmarks/accuracy.py",
     "python benchmarks/cost.py",
+    "python benchmarks/growth.py",
 }
 
 
@@ -76,7 +77,7 @@ def test_the_named_files_are_there() -> None:
         assert (REPOSITORY / link).exists(), link
 
 
-@pytest.mark.parametrize("name", ["accuracy", "cost"])
+@pytest.mark.parametrize("name", ["accuracy", "cost", "growth"])
 def test_the_figures_are_those_of_the_benchmarks(name: str) -> None:
     report = (REPOSITORY / f"benchmarks/{name}.md").read_text()
     tables = re.findall(r"^\|.*?(?=\n\n)", report, re.DOTALL | re.MULTILINE)
