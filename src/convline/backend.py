@@ -112,7 +112,8 @@ def _keep_memory() -> None:
     """Have glibc keep up to 64 MiB of what is freed, in each of its heaps, for what comes next.
 
     Otherwise it gives the memory of a step's arrays back to the system and asks for it again in
-    the next step, page by page: that took a sixth of the processor time of the recipe accurate.
+    the next step, page by page: that took an eighth of the processor time of an epoch of the
+    recipe accurate.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # only glibc has it
     if mallopt:
