@@ -51,7 +51,7 @@ def main() -> None:
             f"{settings.dataset} needs {expected[0][1:]} into {expected[1][1:]}; "
             "`dvc repro train` makes it anew"
         )
-    probabilities = model.predict(Batches(test, BATCH), verbose=0)
+    probabilities = model.predict(backend.feed(Batches(test, BATCH)), verbose=0)
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
         raise stage.Problem(
             f"{MODEL} returns numbers that are no probabilities; `dvc repro train` makes it anew"

@@ -11,12 +11,15 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from convline.params import Int, Schema
 from convline.stage import Problem
+
+if TYPE_CHECKING:
+    import keras
 
 # Keras and DVCLive import them where they are installed, for what nothing here uses
 HIDDEN = ("pandas", "sklearn")
@@ -120,6 +123,35 @@ def _keep_memory() -> None:
         m_top_pad, m_mmap_threshold = -2, -3  # from malloc.h
         mallopt(m_top_pad, 64 * 2**20)
         mallopt(m_mmap_threshold, 32 * 2**20)  # the most that glibc allows
+
+
+def feed(batches: "keras.utils.PyDataset") -> Any:
+    """`batches` as `fit` and `predict` should take them: in order, the next drawn meanwhile.
+
+    Keras would make of them a tf.data.Dataset that tunes itself, in a thread that sleeps for ever
+    longer. Now and then the end of an epoch fails to wake it and waits, for up to as long as the
+    epoch took. This one has nothing to tune.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return batches
+    import tensorflow as tf
+
+    signature = tuple(
+        tf.TensorSpec((None, *part.shape[1:]), part.dtype)  # the last batch may be smaller
+        for part in batches[0]
+    )
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return (
+        tf.data.Dataset.from_generator(
+            lambda: (batches[index] for index in range(len(batches))), output_signature=signature
+        )
+        .apply(tf.data.experimental.assert_cardinality(len(batches)))
+        .prefetch(1)
+        .with_options(options)
+    )
 
 
 def jit_compile() -> bool | str:

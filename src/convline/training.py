@@ -59,8 +59,8 @@ def train(
 
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
     model.fit(
-        batches,
-        validation_data=Batches(validation, EVALUATION_BATCH),
+        backend.feed(batches),
+        validation_data=backend.feed(Batches(validation, EVALUATION_BATCH)),
         initial_epoch=finished,
         epochs=recipe.epochs,
         callbacks=[begin, checkpoint, *callbacks],
