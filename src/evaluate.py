@@ -15,7 +15,6 @@ METRICS = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
 RELIABILITY = Path("metrics/reliability.csv")
 MISTAKES = Path("metrics/mistakes.png")
-BATCH = 250  # images: more take hardly less time, and more memory
 
 
 class Params(BackendParams):
@@ -41,7 +40,7 @@ def main() -> None:
     import keras
 
     from convline import models
-    from convline.batches import Batches
+    from convline.batches import EVALUATION_BATCH, Batches
 
     model = models.load(MODEL)
     expected = (None, *test.images.shape[1:]), (None, len(classes))
@@ -51,7 +50,7 @@ def main() -> None:
             f"{settings.dataset} needs {expected[0][1:]} into {expected[1][1:]}; "
             "`dvc repro train` makes it anew"
         )
-    probabilities = model.predict(backend.feed(Batches(test, BATCH)), verbose=0)
+    probabilities = model.predict(backend.feed(Batches(test, EVALUATION_BATCH)), verbose=0)
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
         raise stage.Problem(
             f"{MODEL} returns numbers that are no probabilities; `dvc repro train` makes it anew"

@@ -16,7 +16,6 @@ from convline.download import NotDelivered, download, sources
 # The real handwritten digits that need no network; a hundredth of the images in more epochs
 OFFLINE = {"dataset": "digits", "validation_size": 180, "epochs": 30}
 
-
 RECIPES = Path("recipes")
 FIGURES = Path("metrics/evaluate.json")
 MISTAKES = Path("metrics/mistakes.png")

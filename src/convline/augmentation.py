@@ -1,7 +1,6 @@
 """Augmentation: images turned, scaled, shifted and bent at random, in one resampling."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ class Augmentation:
 
     height: int
     width: int
+    crop: int  # pixels at each side that the network cuts off; they become 0
     rotation: float  # degrees, at most, to either side
     zoom: float  # at most; height and width grow by factors of their own, 1 - zoom to 1 + zoom
     shift: float  # pixels, at most, in each direction
@@ -29,23 +29,27 @@ class Augmentation:
 
         What comes from beyond the border is 0.
         """
-        return sample(images, self.sources(len(images), random))
+        result = np.zeros_like(images)
+        result[:, self._rows, self._columns] = sample(images, self.sources(len(images), random))
+        return result
 
     def sources(self, images: int, random: np.random.Generator) -> Floats:
-        """Where each pixel comes from: its row and column in the image, (2, images, pixels).
+        """Where each pixel within the crop comes from: its row and column in the image.
+
+        Shape (2, images, height - 2 * crop, width - 2 * crop).
 
         The elastic displacement is that of P. Simard et al., "Best practices for convolutional
         neural networks applied to visual document analysis", 2003: noise smoothed by a Gaussian.
         """
         angle, scale, shift = (
-            random.uniform(low, high, (count, images, 1)).astype(np.float32)
+            random.uniform(low, high, (count, images, 1, 1)).astype(np.float32)
             for low, high, count in (
                 (-np.deg2rad(self.rotation), np.deg2rad(self.rotation), 1),
                 (1 - self.zoom, 1 + self.zoom, 2),
                 (-self.shift, self.shift, 2),
             )
         )
-        y, x = self._pixels
+        y, x = _from_centre(self.height)[self._rows, None], _from_centre(self.width)[self._columns]
         # To show more of an image is to make it smaller: where pixels come from is the inverse
         points: Floats = np.concatenate(
             [np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x]
@@ -53,23 +57,26 @@ class Augmentation:
         points /= scale
         points -= shift
         if self.distortion:
-            down, across = _bumps(self.height), _bumps(self.width)
             noise = random.standard_normal((2, images, CELLS + 2, CELLS + 2), np.float32)
             noise *= np.float32(self.distortion)
-            points += (down @ noise @ across.T).reshape(points.shape)
-        points += self._centre
+            displacement = _bumps(self.height) @ noise @ _bumps(self.width).T
+            points += displacement[:, :, self._rows, self._columns]
+        points[0] += np.float32((self.height - 1) / 2)
+        points[1] += np.float32((self.width - 1) / 2)
         return points
 
-    @cached_property
-    def _centre(self) -> Floats:
-        last = np.array([self.height - 1, self.width - 1]).reshape(2, 1, 1)
-        return (last / 2).astype(np.float32)
+    @property
+    def _rows(self) -> slice:
+        return slice(self.crop, self.height - self.crop)
 
-    @cached_property
-    def _pixels(self) -> Floats:
-        """Each pixel's distance from the centre, in rows and in columns: (2, 1, pixels)."""
-        rows_and_columns = np.indices((self.height, self.width), np.float32)
-        return rows_and_columns.reshape(2, 1, -1) - self._centre
+    @property
+    def _columns(self) -> slice:
+        return slice(self.crop, self.width - self.crop)
+
+
+def _from_centre(size: int) -> Floats:
+    """The distance of each pixel from the middle of a side of `size` pixels."""
+    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
 
 
 def _bumps(size: int) -> Floats:
@@ -86,26 +93,28 @@ def _bumps(size: int) -> Floats:
 
 
 def sample(images: Bytes, points: Floats) -> Bytes:
-    """`images` (n, height, width, 1) at points (2, n, height * width), rows and columns.
+    """What images (n, height, width, 1) show at points (2, n, r, c): (n, r, c, 1).
 
-    Between pixels, the weighted mean of the four around; beyond the border, 0. It does what
-    `scipy.ndimage.map_coordinates` does with order=1, in a quarter of the time.
+    The points are rows and columns. Between pixels, the weighted mean of the four around;
+    beyond the border, 0. It does what `scipy.ndimage.map_coordinates` does with order=1, in a
+    sixth of the time.
     """
     n, height, width, _ = images.shape
-    padded = np.zeros((n, height + 2, width + 2), np.uint8)
+    padded = np.zeros((n, height + 2, width + 2), np.float32)
     padded[:, 1:-1, 1:-1] = images[..., 0]
     pixels, line = padded.ravel(), width + 2
 
     y = np.clip(points[0] + 1, 0, height + 0.999)
     x = np.clip(points[1] + 1, 0, width + 0.999)
-    row, column = y.astype(np.int32), x.astype(np.int32)
+    row, column = np.floor(y), np.floor(x)
     y -= row
     x -= column
-    first = np.arange(n, dtype=np.int32)[:, None] * padded[0].size + row * line + column
+    first = row.astype(np.intp) * line + column.astype(np.intp)
+    first += np.arange(n).reshape(n, 1, 1) * padded[0].size
     top_left, top_right, bottom_left, bottom_right = (
-        pixels[first + offset].astype(np.float32) for offset in (0, 1, line, line + 1)
+        pixels[offset:].take(first) for offset in (0, 1, line, line + 1)
     )
     top = top_left + x * (top_right - top_left)
     bottom = bottom_left + x * (bottom_right - bottom_left)
     mean: Floats = top + y * (bottom - top)
-    return (mean + np.float32(0.5)).astype(np.uint8).reshape(images.shape)
+    return (mean + np.float32(0.5)).astype(np.uint8)[..., None]

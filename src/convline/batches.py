@@ -8,6 +8,8 @@ from convline.arrays import Labelled
 from convline.augmentation import Augmentation
 from convline.recipe import Recipe
 
+EVALUATION_BATCH = 250  # images: more take hardly less time, and more memory
+
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]
 
 
@@ -47,7 +49,7 @@ class TrainingBatches(Batches):
         self.label_smoothing = recipe.label_smoothing
         bounds = (recipe.rotation, recipe.zoom, recipe.shift, recipe.distortion)
         height, width = data.images.shape[1:3]
-        self.augment = Augmentation(height, width, *bounds) if any(bounds) else None
+        self.augment = Augmentation(height, width, recipe.crop, *bounds) if any(bounds) else None
         self.begin(0)
 
     def begin(self, epoch: int) -> None:

@@ -7,13 +7,12 @@ import keras
 
 from convline import backend
 from convline.arrays import Labelled
-from convline.batches import Batches, TrainingBatches
+from convline.batches import EVALUATION_BATCH, Batches, TrainingBatches
 from convline.checkpoint import Checkpoint
 from convline.recipe import Recipe
 from convline.stage import Problem
 
-EVALUATION_BATCH = 250  # images: more take hardly less time, and more memory
-STEPS_AT_ONCE = 8  # between which no Python runs: a tenth less time, the same bytes
+STEPS_AT_ONCE = 8  # without Keras's Python between them: a tenth less time, the same bytes
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (500, HEIGHT, WIDTH, 1), np.u
 
 def augmentation(**changes: float) -> Augmentation:
     """One with only the named distortions."""
-    return Augmentation(HEIGHT, WIDTH, **NONE | changes)
+    return Augmentation(HEIGHT, WIDTH, crop=0, **NONE | changes)
 
 
 def moved(**changes: float) -> npt.NDArray[np.float64]:
@@ -60,7 +60,7 @@ def test_shift_moves_in_all_directions_within_its_bound() -> None:
 def test_distortion_displaces_smoothly_by_its_standard_deviation() -> None:
     still = augmentation().sources(500, np.random.default_rng(0))
     bent = augmentation(distortion=1.5).sources(500, np.random.default_rng(0))
-    displacement = (bent - still).reshape(2, 500, HEIGHT, WIDTH)
+    displacement = bent - still
     np.testing.assert_allclose(displacement.std(axis=1), 1.5, atol=0.25)
     steps = np.diff(displacement, axis=3)
     assert steps.std() < 0.5
@@ -83,14 +83,25 @@ def test_each_image_is_distorted_in_its_own_way() -> None:
     assert len({image.tobytes() for image in result}) == 50
 
 
+def test_what_the_network_crops_is_black_and_changes_nothing_else() -> None:
+    whole, cropped = (
+        Augmentation(HEIGHT, WIDTH, crop, rotation=10, zoom=0.1, shift=2, distortion=1)(
+            IMAGES, np.random.default_rng(0)
+        )
+        for crop in (0, 3)
+    )
+    whole[:, :3] = whole[:, -3:] = 0
+    whole[:, :, :3] = whole[:, :, -3:] = 0
+    np.testing.assert_array_equal(cropped, whole)
+
+
 @pytest.mark.parametrize("far", [0.4, 3, 1000])
 def test_sampling_is_that_of_scipy(far: float) -> None:
     """Linear between pixels, and towards the black beyond the border."""
     random = np.random.default_rng(0)
-    pixels = np.indices((HEIGHT, WIDTH)).reshape(2, 1, -1)
-    points = (pixels + random.uniform(-far, far, (2, 500, HEIGHT * WIDTH))).astype(np.float32)
-    numbers = np.broadcast_to(np.arange(500)[:, None], points.shape[1:])
+    pixels = np.indices((HEIGHT, WIDTH))[:, None]
+    points = (pixels + random.uniform(-far, far, (2, 500, HEIGHT, WIDTH))).astype(np.float32)
+    numbers = np.broadcast_to(np.arange(500).reshape(500, 1, 1), points.shape[1:])
     padded = np.pad(IMAGES[..., 0].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
     expected = map_coordinates(padded, [numbers, points[0] + 1, points[1] + 1], order=1)
-    found = sample(IMAGES, points).reshape(expected.shape)
-    np.testing.assert_allclose(found, expected, atol=0.501)
+    np.testing.assert_allclose(sample(IMAGES, points)[..., 0], expected, atol=0.501)
