@@ -117,6 +117,7 @@ def epoch(measured: list[Measured]) -> list[list[str]]:
     """The rows of the table of an epoch's parts."""
     rows: list[tuple[str, Callable[[Measured], float]]] = [
         ("training", lambda one: one["training"]),
+        ("- not augmented", lambda one: one["unaugmented"]),
         ("validation", lambda one: one["validation"]),
         ("checkpoint", lambda one: one["checkpoint"]),
         ("compiling", lambda one: one["first_epoch"] - one["training"]),

@@ -19,6 +19,7 @@ from convline.recipe import Recipe
 
 PROCESSED = Path("data/processed")
 CHECKPOINT = Path("checkpoints/floor.npz")
+AUGMENTATION = ("rotation", "zoom", "shift", "distortion")
 SIDES = (512, 1024, 2048)  # of the square matrices that the machine multiplies
 ROUND = 0.05  # seconds that each measured function runs in a round, at least
 
@@ -40,33 +41,37 @@ def main() -> None:
     from convline import checkpoint, network, training
     from convline.batches import TrainingBatches
 
-    height, width = data.images.shape[1:3]
-    model = network.build(height, width, data.labels.shape[1], recipe)
-    times: list[dict[str, float]] = []  # of each epoch, when its parts ended
-
     class Clock(keras.callbacks.Callback):
+        """Notes when each part of an epoch ended."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.times: list[dict[str, float]] = []
+
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            times.append({"begin": time.perf_counter()})
+            self.times.append({"begin": time.perf_counter()})
 
         def on_test_begin(self, logs: object = None) -> None:
-            times[-1]["training"] = time.perf_counter()
+            self.times[-1]["training"] = time.perf_counter()
 
         def on_test_end(self, logs: object = None) -> None:
-            times[-1]["validation"] = time.perf_counter()
+            self.times[-1]["validation"] = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            times[-1]["checkpoint"] = time.perf_counter()
+            self.times[-1]["checkpoint"] = time.perf_counter()
 
-    training.train(
-        model,
-        data,
-        validation,
-        recipe,
-        checkpoint.Checkpoint(CHECKPOINT, ""),
-        callbacks=[Clock()],
-        verbose=0,
-    )
-    CHECKPOINT.unlink()
+    height, width = data.images.shape[1:3]
+
+    def train(recipe: Recipe) -> tuple[Any, list[dict[str, float]]]:
+        model = network.build(height, width, data.labels.shape[1], recipe)
+        clock = Clock()
+        keeper = checkpoint.Checkpoint(CHECKPOINT, "")
+        training.train(model, data, validation, recipe, keeper, callbacks=[clock], verbose=0)
+        CHECKPOINT.unlink()
+        return model, clock.times
+
+    model, times = train(recipe)
+    _, unaugmented = train(recipe.model_copy(update=dict.fromkeys(AUGMENTATION, 0.0)))
 
     batches = TrainingBatches(data, recipe)
     images, labels = map(keras.ops.convert_to_tensor, batches[0])
@@ -91,15 +96,18 @@ def main() -> None:
                 "shapes": {one.name: list(one.output.shape[1:]) for one in model.layers},
                 "flop": training_flop(model),
                 "machine": max(2 * side**3 / seconds[f"product {side}"] for side in SIDES),
+                "unaugmented": shortest(unaugmented, "begin", "training"),
                 "first_epoch": times[0]["training"] - times[0]["begin"],
-                **{
-                    part: min(epoch[part] - epoch[before] for epoch in times[1:])
-                    for before, part in pairwise(times[0])
-                },
+                **{part: shortest(times, before, part) for before, part in pairwise(times[0])},
                 "seconds": seconds,
             }
         )
     )
+
+
+def shortest(times: list[dict[str, float]], before: str, part: str) -> float:
+    """Seconds of a part of an epoch, at best. In the first epoch TensorFlow compiles."""
+    return min(epoch[part] - epoch[before] for epoch in times[1:])
 
 
 def multiply_adds(model: Any) -> dict[str, int]:
