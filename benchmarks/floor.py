@@ -66,9 +66,10 @@ def main() -> None:
         ),
         "## Where an epoch goes",
         "Milliseconds of a step, and its share of it. Computing is the compiled step on a batch "
-        "that is there; input is the drawing of a batch, which another thread does meanwhile; "
-        "the rest is what an epoch takes beyond computing: Keras and Python between steps, and "
-        "what input takes of the cores.",
+        "that is there, as many to a call as in training. Its parts are measured in calls of one "
+        "step, which can take longer. Input is the drawing of a batch, which another thread "
+        "does meanwhile; the rest is what an epoch takes beyond computing: Keras and Python "
+        "between calls, and what input takes of the cores.",
         table(["", *measured], step(list(measured.values()))),
         "Seconds of an epoch; compiling comes once, in the first:",
         table(["", *measured], epoch(list(measured.values()))),
@@ -95,11 +96,11 @@ def step(measured: list[Measured]) -> list[list[str]]:
     """The rows of the table of a step's parts."""
     rows: list[tuple[str, Callable[[Measured, dict[str, float]], float]]] = [
         ("step", lambda one, s: one["training"] / one["steps"]),
-        ("computing", lambda one, s: s["step"]),
+        ("computing", lambda one, s: s["computing"]),
         ("- forward", lambda one, s: s["forward"]),
         ("- backward", lambda one, s: s["both"] - s["forward"]),
         ("- optimizer, metrics", lambda one, s: s["step"] - s["both"]),
-        ("the rest", lambda one, s: one["training"] / one["steps"] - s["step"]),
+        ("the rest", lambda one, s: one["training"] / one["steps"] - s["computing"]),
         ("input", lambda one, s: s["input"]),
     ]
     return [
