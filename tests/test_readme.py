@@ -25,9 +25,9 @@ ELSEWHERE = {
     "make install GPU=1",
     "python benchmarks/recipes.py",
     "python benchmarks/cost.py",
-    "python benchmarks/startup.py",
+    "python benchmarks/startup.py --repeats 3",
     "python benchmarks/growth.py",
-    "python benchmarks/floor.py",
+    "python benchmarks/floor.py --rounds 5",
 }
 
 
@@ -83,8 +83,9 @@ def test_the_named_files_are_there() -> None:
     ("name", "shown"), [("recipes", 2), ("cost", 2), ("startup", 2), ("growth", 2), ("floor", 1)]
 )
 def test_the_figures_are_those_of_the_benchmarks(name: str, shown: int) -> None:
-    """The first tables of each, which `shown` counts."""
+    """The first tables of each, which `shown` counts, and the command that they are from."""
     report = (REPOSITORY / f"benchmarks/{name}.md").read_text()
+    assert re.findall(r"^From `(.*?)`", report, re.MULTILINE)[0] in COMMANDS
     tables = re.findall(r"^\|.*?(?=\n\n)", report, re.DOTALL | re.MULTILINE)
     assert len(tables) >= shown
     for table in tables[:shown]:
