@@ -10,6 +10,7 @@ from dvc.utils import strictyaml
 from dvc.utils.serialize import dumps_yaml
 
 from convline import files, stage
+from convline.objects import check_lock
 
 # DVC adds to git only what it rewrites, and no metrics
 FINISH = "dvc repro && git add dvc.lock metrics && git commit"
@@ -38,7 +39,8 @@ def load(side: str, path: Path) -> dict[str, Any]:
     """The dvc.lock of one side. Raises `Problem` where it is none that DVC would read."""
     try:
         lock: dict[str, Any] = strictyaml.load(path, COMPILED_LOCKFILE_SCHEMA)[0]
-    except DvcException as error:
+        check_lock(lock)
+    except (DvcException, stage.Problem) as error:
         sound = "theirs" if side == "ours" else "ours"
         raise stage.Problem(
             f"the dvc.lock of {side} is damaged: run `git checkout --{sound} dvc.lock && {FINISH}`"

@@ -19,6 +19,7 @@ from dvc_data.hashfile.db import HashFileDB
 from dvc_data.hashfile.hash import hash_file
 
 from convline import runs, stage
+from convline.objects import checked_name
 
 LACKING = 4
 
@@ -71,7 +72,8 @@ def check(repo: Repo, name: str, revision: str, repair: bool) -> bool:
     for path, oid in outputs.items():
         if oid.endswith(".dir") and path not in lost:
             files = json.loads(remote.fs.cat_file(remote.oid_to_path(oid)))
-            gone = unusable({f"{path}/{file['relpath']}": file["md5"] for file in files})
+            named = {f"{path}/{file['relpath']}": file["md5"] for file in files}
+            gone = unusable({name: checked_name(md5, name) for name, md5 in named.items()})
             if gone:
                 lost |= gone
                 incomplete[path] = oid
@@ -119,13 +121,13 @@ def short(revision: str) -> str:
 def pushable(repo: Repo, revision: str) -> Objects:
     """What `dvc push` would store of `revision`: the outputs in its dvc.lock that git has not.
 
-    Raises `RevError` where there is no such revision.
+    Raises `RevError` where there is no such revision, and `Problem` where a name is no md5.
     """
     if not revision:  # which DVC would take for HEAD
         raise RevError("empty")
     with repo.switch(revision):
         return {
-            str(out): out.hash_info.value
+            str(out): checked_name(out.hash_info.value, str(out))
             for out in repo.index.outs
             if out.hash_info and out.use_cache and out.can_push and not out.stage.is_repo_import
         }

@@ -173,7 +173,15 @@ def test_a_damaged_side_stops_the_merge_and_leaves_ours(
     assert lock == sides["ours"]
 
 
-@pytest.mark.parametrize("text", ["", "[]\n", "schema: '2.0'\nstages:\n  train:\n    deps: []\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]\n",
+        LOCK.replace("md5: ", "md5: ../../"),
+        "schema: '2.0'\nstages:\n  train:\n    deps: []\n",
+    ],
+)
 def test_what_dvc_would_not_read_is_damaged(hooked: Project, text: str) -> None:
     lock, line = stops(hooked, LOCK, changed(LOCK, "--ours", "fetch"), text)
     assert "the dvc.lock of theirs is damaged: run `" in line

@@ -1,5 +1,6 @@
 """pushed.py and git's pre-push hook: data that nobody else could get are noticed before a push."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -187,6 +188,37 @@ def test_damaged_bytes_that_two_files_share_are_removed_once(project: Project) -
     assert re.search("lacks (one, another|another, one) of HEAD: run `dvc push`", advice)
     project.dvc("push")
     assert pushed(project, "--repair") == "the remote 'storage' has all 17 outputs of HEAD"
+
+
+@pytest.mark.parametrize("revision", ["hostile", "hostile~1"])
+def test_nothing_outside_the_remote_is_touched(project: Project, revision: str) -> None:
+    """An md5 of dvc.lock, or of the list of a directory, that leads out of the remote."""
+    victim = project.path.parent / "victim.txt"
+    victim.write_text("precious")
+    out = "../../../../victim.txt"  # from storage/files/md5/..
+    lock = project.path / "dvc.lock"
+    history = project.objects()["metrics/history"]
+    (listed,) = objects(project, "metrics/history")
+    files = json.loads(listed.read_text())
+    files[0]["md5"] = out
+    content = json.dumps(files)
+    hostile = f"{hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()}.dir"
+    (listed.parents[1] / hostile[:2]).mkdir(exist_ok=True)
+    (listed.parents[1] / hostile[:2] / hostile[2:]).write_text(content)
+    project.run("git", "checkout", "--quiet", "-b", "hostile")
+    for before, after in ((history, hostile), (project.objects()["models/model.keras"], out)):
+        lock.write_text(lock.read_text().replace(before, after))
+        project.run("git", "commit", "--quiet", "--message", "Name another file", "dvc.lock")
+    project.run("git", "checkout", "--quiet", "main")
+
+    for options in ((), ("--repair",)):
+        refusal = pushed(project, *options, revision, code=1)
+        assert "has '../../../../victim.txt' for its md5" in refusal
+        assert victim.read_text() == "precious"
+    for command in (("compare", "main", "hostile"), ("gate", "hostile"), ("card", "hostile")):
+        result = project.run("python", f"src/{command[0]}.py", *command[1:], ok=False)
+        assert result.returncode == 1
+        assert "models/model.keras has '../../../../victim.txt' for its md5" in result.stderr
 
 
 def test_what_is_not_in_the_cache_either_is_made_again(project: Project) -> None:

@@ -18,6 +18,7 @@ from dvc.scm import RevError, SCMError, resolve_rev
 from pydantic import ConfigDict, Field
 
 from convline.datasets import TEST_IMAGES, TEST_LABELS
+from convline.objects import check_lock
 from convline.params import Schema, validate
 from convline.stage import Problem, one_line
 
@@ -120,12 +121,14 @@ class Run:
 def load(revision: str) -> Run:
     """The run of a branch, tag, commit or experiment, or of `workspace`.
 
-    Raises `Problem` where there is no such revision, or the pipeline has not run there.
+    Raises `Problem` where there is no such revision, the pipeline has not run there, or its
+    dvc.lock has something else where the md5 of a file belongs.
     """
     run = Run(revision, _parsed(LOCK, revision, yaml.safe_load))
     try:
+        check_lock(run.lock)
         complete = bool(run.dataset) and len(run.test_files) == 2
-    except (KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError):
         complete = False
     if not complete:
         raise Problem(f"{revision}: {LOCK} holds no finished run; `dvc repro` there")

@@ -1,0 +1,29 @@
+"""The names of objects in DVC's cache and remotes: paths are made of them, so each is checked."""
+
+import re
+from typing import Any
+
+from convline.stage import Problem
+
+NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an md5, and what marks the list of a directory
+
+
+def checked_name(name: object, path: str) -> str:
+    """`name`, by which dvc.lock or the list of a directory names the bytes of `path`.
+
+    Raises `Problem` where it is anything but an md5: it could lead anywhere on the disk.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise Problem(
+            f"{path} has {str(name)[:60]!r} for its md5, which should be 32 hexadecimal digits; "
+            "nothing was read or changed under that name"
+        )
+    return name
+
+
+def check_lock(lock: Any) -> None:
+    """Check every name in the content of a dvc.lock. Raises `Problem` at the first bad one."""
+    for stage in (lock.get("stages") or {}).values():
+        for entry in (*stage.get("deps", []), *stage.get("outs", [])):
+            if "md5" in entry:
+                checked_name(entry["md5"], entry["path"])
