@@ -49,10 +49,11 @@ def card(run: runs.Run) -> str:
         ("class", "images", "precision", "recall", "F1"),
         ((row.name, row.images, row.precision, row.recall, row.f1) for row in scores.per_class),
     )
+    remarks = "".join(f"> **Warning**: {remark}.\n\n" for remark in run.remarks)
     return f"""\
 # Model card: classifier of {run.dataset}
 
-A convolutional network that tells apart {len(classes)} classes of greyscale images:
+{remarks}A convolutional network that tells apart {len(classes)} classes of greyscale images:
 {", ".join(classes)}.
 
 - File: `{MODEL}` at revision `{run.revision}`, md5 `{md5}`

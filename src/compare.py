@@ -21,13 +21,10 @@ def main() -> None:
     formats.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
 
-    result = comparison.compare(runs.load(options.baseline), runs.load(options.candidate))
-    if runs.WORKSPACE in (options.baseline, options.candidate) and (stages := runs.outdated()):
-        print(
-            f"compare: the workspace changed after its last run, which is what is compared; "
-            f"`dvc repro` would run {', '.join(stages)}",
-            file=sys.stderr,
-        )
+    sides = runs.load(options.baseline), runs.load(options.candidate)
+    result = comparison.compare(*sides)
+    for remark in dict.fromkeys(sides[0].remarks + sides[1].remarks):
+        print(f"compare: {remark}", file=sys.stderr)
     if options.json:
         print(json.dumps(comparison.to_json(result), indent=2))
     else:

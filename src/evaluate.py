@@ -5,9 +5,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from convline import arrays, backend, datasets, files, params, pictures, scores, stage
+from convline import (
+    arrays,
+    backend,
+    datasets,
+    files,
+    params,
+    pictures,
+    provenance,
+    scores,
+    stage,
+)
 from convline.backend import BackendParams
-from convline.recipe import Loss
 
 PROCESSED = Path("data/processed")
 MODEL = Path("models/model.keras")
@@ -21,12 +30,12 @@ class Params(BackendParams):
     """What evaluate reads from params.yaml."""
 
     dataset: str
-    loss: Loss
 
 
 def main() -> None:
     """Read the model and the test images, predict, write figures, predictions and a picture."""
     settings = params.load("evaluate", Params)
+    made_from = provenance.record("evaluate")
     classes = datasets.load(settings.dataset).classes
     test = arrays.load(PROCESSED / "test_images.npy", PROCESSED / "test_labels.npy")
     if test.labels.shape[1] != len(classes):
@@ -37,8 +46,6 @@ def main() -> None:
 
     backend.configure(settings)
     # Keras is imported only now: its backend is a parameter
-    import keras
-
     from convline import models
     from convline.batches import EVALUATION_BATCH, Batches
 
@@ -55,19 +62,10 @@ def main() -> None:
         raise stage.Problem(
             f"{MODEL} returns numbers that are no probabilities; `dvc repro train` makes it anew"
         )
-    losses = keras.losses.get(settings.loss)(test.labels.astype(np.float32), probabilities)
 
     actual = test.labels.argmax(axis=1)
     predicted = probabilities.argmax(axis=1)
     figures = scores.summary(actual, probabilities, classes)
-    figures = {
-        "dataset": settings.dataset,
-        "accuracy": figures.pop("accuracy"),
-        "loss": round(float(np.mean(losses)), 5),
-        **figures,
-    }
-
-    files.write_json(METRICS, figures)
     names = np.array(classes)
     table = pd.DataFrame(
         {
@@ -87,6 +85,15 @@ def main() -> None:
                 test.images, actual, probabilities, classes, f"{settings.dataset}, test set"
             )
         )
+    made = made_from.with_outs(PREDICTIONS, RELIABILITY, MISTAKES)
+    files.write_json(
+        METRICS,
+        {
+            "dataset": settings.dataset,
+            **figures,
+            "made_from": [r.model_dump() for r in (models.made_from(MODEL), made) if r],
+        },
+    )
 
     low, high = figures["accuracy_interval_95"]
     print(

@@ -34,11 +34,12 @@ def main() -> None:
     revision = parser.parse_args().revision
 
     thresholds = params.load_section("gate", Gate)
-    if revision == runs.WORKSPACE and (stages := runs.outdated()):
-        raise stage.Problem(
-            f"the workspace changed after its last run: `dvc repro` would run {', '.join(stages)}"
-        )
-    result = comparison.compare(runs.load(thresholds.baseline), runs.load(revision))
+    baseline_run, run = runs.load(thresholds.baseline), runs.load(revision)
+    for remark in run.remarks:
+        raise stage.Problem(remark)
+    for remark in baseline_run.remarks:
+        print(f"gate: {remark}", file=sys.stderr)
+    result = comparison.compare(baseline_run, run)
     candidate, baseline = result.candidate, result.baseline
 
     low = candidate.accuracy < thresholds.least_accuracy

@@ -1,8 +1,9 @@
-"""Check that the DVC remote has the data of some commits, before somebody needs them.
+"""Check that the DVC remote has the data of some commits, and that dvc.lock is true of them.
 
 Each is a branch, a tag or a commit. What counts is today's default remote, also for a commit from
 before it was configured, and what lies there now, not what DVC remembers of it. Exit codes: 0 where
-all is there, or nothing is to be checked; 4 where something is not; 1 where that cannot be told.
+all is there, or nothing is to be checked; 4 where something is not, or outputs were not made by
+what dvc.lock says; 1 where that cannot be told.
 
 With --repair it also reads every object there and removes what is damaged, so that `dvc push`,
 which asks for names alone, sends it again.
@@ -40,7 +41,7 @@ def main() -> None:
         failed = False
         for revision in arguments.revisions:
             try:
-                failed |= not check(repo, name, revision, arguments.repair)
+                failed |= not (check(repo, name, revision, arguments.repair) and vouch(revision))
             except RevError as error:
                 raise runs.unknown(revision) from error
             except Exception as error:  # each kind of remote raises its own
@@ -97,6 +98,23 @@ def check(repo: Repo, name: str, revision: str, repair: bool) -> bool:
         file=sys.stderr,
     )
     return False
+
+
+def vouch(revision: str) -> bool:
+    """Whether the outputs of `revision` were made by what its dvc.lock says. Prints if not.
+
+    A revision without a finished run claims nothing.
+    """
+    try:
+        remarks = runs.load(revision).remarks
+    except runs.FalseRun as problem:
+        print(f"pushed: FAILED: {short(str(problem))}", file=sys.stderr)
+        return False
+    except stage.Problem:
+        return True
+    for remark in remarks:
+        print(f"pushed: {short(remark)}", file=sys.stderr)
+    return True
 
 
 def way_out(repo: Repo, revision: str, wanted: Objects, *, cached: bool) -> str:

@@ -26,8 +26,10 @@ def main() -> None:
 
     result = None
     changed_files: list[str] = []
+    remarks = run.remarks
     try:
         other = runs.load(baseline.name)
+        remarks += other.remarks
         changed_files = report.changed_files(other, run)
         with suppress(stage.Problem):  # they may be older than a figure of the page
             baseline.scores = other.scores
@@ -45,7 +47,7 @@ def main() -> None:
         dataset=run.dataset,
         comparison=result,
         conclusion=conclusion,
-        outdated=runs.outdated(),
+        remarks=dict.fromkeys(remarks),
         parameters=report.differences("params", baseline.name),
         changed_files=changed_files,
         metrics=report.differences("metrics", baseline.name),

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from convline import arrays, backend, files, params, stage
+from convline import arrays, backend, files, params, provenance, stage
 from convline.recipe import Recipe
 
 PROCESSED = Path("data/processed")
@@ -17,6 +17,7 @@ CHECKPOINT = Path("checkpoints/train.npz")
 def main() -> None:
     """Read the training and validation images, train, write the model and its history."""
     recipe = params.load("train", Recipe)
+    made_from = provenance.record("train")
     training_images = arrays.load(PROCESSED / "train_images.npy", PROCESSED / "train_labels.npy")
     validation_images = arrays.load(
         PROCESSED / "validation_images.npy", PROCESSED / "validation_labels.npy"
@@ -35,13 +36,13 @@ def main() -> None:
         training_images,
         validation_images,
         recipe,
-        checkpoint.Checkpoint(CHECKPOINT, checkpoint.fingerprint(recipe)),
+        checkpoint.Checkpoint(CHECKPOINT, checkpoint.fingerprint(recipe, made_from.deps)),
         callbacks=[history.History(HISTORY)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
     seconds = time.perf_counter() - start
 
-    models.save(model, MODEL)
+    models.save(model, MODEL, made_from)
     files.write_json(
         METRICS,
         {
@@ -49,6 +50,7 @@ def main() -> None:
             "accuracy": round(kept.accuracy, 4),
             "loss": round(kept.loss, 5),
             "epoch": kept.epoch,
+            "made_from": [made_from.with_outs(MODEL).model_dump()],
         },
     )
     CHECKPOINT.unlink()  # a run that is forced trains again

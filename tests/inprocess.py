@@ -6,8 +6,10 @@ import yaml
 
 from convline import backend
 from convline.backend import BackendParams
+from convline.provenance import Record
 from convline.recipe import Recipe
 
+MADE_FROM = Record(stage="train", params={"params.yaml": {"epochs": 5}}, deps={})
 DEFAULTS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
 
 

@@ -1,6 +1,7 @@
 """compare.py on real runs: which revisions, where their predictions come from, what it prints."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def test_predictions_of_something_else(project: Project) -> None:
 
 
 def test_another_dataset(project: Project) -> None:
-    lock = project.path / "dvc.lock"
-    lock.write_text(lock.read_text().replace("dataset: tiny", "dataset: small"))
+    for name in ("dvc.lock", "metrics/train.json", "metrics/evaluate.json"):
+        path = project.path / name
+        path.write_text(re.sub('("?dataset"?: "?)tiny', r"\1small", path.read_text()))
     assert problem(project) == (
         "compare: no comparison: main is of the dataset tiny, workspace of small"
     )

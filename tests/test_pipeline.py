@@ -140,7 +140,6 @@ def test_branches_are_compared_by_their_main_figures(branch: Project) -> None:
         "metrics/train.json": {"accuracy", "loss", "epoch"},
         "metrics/evaluate.json": {
             "accuracy",
-            "loss",
             "negative_log_likelihood",
             "brier_score",
             "expected_calibration_error",

@@ -130,7 +130,7 @@ def test_in_the_middle_of_fetch(project: Project, how: signal.Signals) -> None:
             "data/processed/validation_images.npy",
         ),
         pytest.param("train", "metrics/history/metrics.json", "models/model.keras", marks=slow),
-        pytest.param("evaluate", "metrics/evaluate.json", "metrics/predictions.csv", marks=slow),
+        pytest.param("evaluate", "metrics/predictions.csv", "metrics/evaluate.json", marks=slow),
     ],
 )
 def test_in_the_middle_of_writing(

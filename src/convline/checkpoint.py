@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from convline import params
 from convline.files import written
 from convline.recipe import Recipe
 
@@ -87,16 +86,15 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def fingerprint(recipe: Recipe) -> str:
+def fingerprint(recipe: Recipe, deps: dict[str, str | None]) -> str:
     """A sha256 of all that decides the bytes of a training.
 
-    That is the recipe, the data and code that dvc.yaml lists for the stage train, the versions of
-    what computes, and the machine. The files are read in blocks.
+    That is the recipe, the md5 of the data and code that the stage train depends on, by path, the
+    versions of what computes, and the machine.
     """
-    files = params.read_yaml(params.PIPELINE)["stages"]["train"]["deps"]
     decisive = {
         "recipe": repr(recipe),
-        "files": {file: _sha256(Path(file)) for file in files},
+        "deps": deps,
         "versions": [
             sys.version,
             np.__version__,
@@ -106,11 +104,6 @@ def fingerprint(recipe: Recipe) -> str:
         "machine": _machine(),
     }
     return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _machine() -> list[str]:

@@ -10,23 +10,28 @@ from typing import Any
 import keras
 
 from convline.files import written
+from convline.params import validate
+from convline.provenance import Record
 from convline.stage import Problem, one_line
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
 
 
-def save(model: keras.Model, path: Path) -> None:
-    """Write `model` to `path`, without the optimizer, the same bytes for the same model."""
+def save(model: keras.Model, path: Path, made_from: Record) -> None:
+    """Write `model` to `path`, without the optimizer, and into its metadata what it was made from.
+
+    The same model and record give the same bytes.
+    """
     without_optimizer = keras.Sequential(model.layers, name=model.name)
     without_optimizer.build(model.input_shape)
     with written(path) as file, tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "model.keras"
         without_optimizer.save(saved)
-        file.write(canonical(saved.read_bytes()))
+        file.write(canonical(saved.read_bytes(), made_from))
 
 
-def canonical(archive: bytes) -> bytes:
-    """A .keras archive without what differs between two savings of one model.
+def canonical(archive: bytes, made_from: Record) -> bytes:
+    """A .keras archive with a record, and without what differs between two savings of one model.
 
     That is the date in metadata.json, the times of the zip entries, and `shared_object_id` in
     config.json, a memory address: ids are numbered in the order of their appearance.
@@ -41,6 +46,7 @@ def canonical(archive: bytes) -> bytes:
             if name == "metadata.json":
                 metadata = json.loads(content)
                 metadata["date_saved"] = "1980-01-01@00:00:00"
+                metadata["made_from"] = made_from.model_dump()
                 content = json.dumps(metadata).encode()
             elif name == "config.json":
                 content = json.dumps(_renumbered(json.loads(content), {})).encode()
@@ -76,3 +82,13 @@ def load(path: Path) -> keras.Model:
         reason = one_line(error)
         reason = reason if len(reason) <= 120 else reason[:117] + "..."
         raise Problem(f"{path} is no Keras model: {reason}; `dvc repro train` makes it") from error
+
+
+def made_from(path: Path) -> Record | None:
+    """What the model at `path` says of itself. None where it was saved by something else."""
+    with zipfile.ZipFile(path) as archive:
+        try:
+            content = json.loads(archive.read("metadata.json"))["made_from"]
+        except (KeyError, TypeError, ValueError):
+            return None
+    return validate(Record, content, f"{path}: made_from")

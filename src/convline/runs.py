@@ -4,28 +4,33 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import dvc.api
 import pandas as pd
-import yaml
-from dvc.exceptions import PathMissingError
+from dvc.exceptions import DvcException, PathMissingError
 from dvc.repo import Repo
 from dvc.scm import RevError, SCMError, resolve_rev
+from dvc.stage import Stage
+from dvc.utils.serialize import parse_yaml
+from dvc_data.hashfile.hash_info import HashInfo
 from pydantic import ConfigDict, Field
 
 from convline.datasets import TEST_IMAGES, TEST_LABELS
 from convline.objects import check_lock
 from convline.params import Schema, validate
+from convline.provenance import Record, contradiction
 from convline.stage import Problem, one_line
 
 WORKSPACE = "workspace"
 LOCK = "dvc.lock"
+TRAINING = "metrics/train.json"
 EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
+LAST_STAGE = "evaluate"
 
 T = TypeVar("T")
 
@@ -40,6 +45,10 @@ class ClassScores(Schema):
     precision: float
     recall: float
     f1: float
+
+
+class FalseRun(Problem):
+    """The outputs of a run were not made by what its dvc.lock says."""
 
 
 class Scores(Schema):
@@ -61,9 +70,16 @@ class Scores(Schema):
         return next((scores for scores in self.per_class if scores.name == name), None)
 
 
+class _Records(Schema):
+    records: list[Record]
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run. `lock` is its dvc.lock: what was run, with which parameters, on which bytes.
+
+    `remarks` say in a sentence each why the run may not be that of the revision's own parameters
+    and code.
 
     Its properties raise `Problem` where the file that they come from is nowhere to be had, or is
     not one of a finished run.
@@ -71,6 +87,7 @@ class Run:
 
     revision: str
     lock: dict[str, Any]
+    remarks: tuple[str, ...] = ()
 
     def params(self, stage: str, file: str = "params.yaml") -> dict[str, Any]:
         """The parameters that `stage` ran with."""
@@ -124,7 +141,8 @@ def load(revision: str) -> Run:
     Raises `Problem` where there is no such revision, the pipeline has not run there, or its
     dvc.lock has something else where the md5 of a file belongs.
     """
-    run = Run(revision, _parsed(LOCK, revision, yaml.safe_load))
+    # By DVC's parser: PyYAML takes 1e-05 for a string
+    run = Run(revision, _parsed(LOCK, revision, lambda text: parse_yaml(text, LOCK)))
     try:
         check_lock(run.lock)
         complete = bool(run.dataset) and len(run.test_files) == 2
@@ -132,14 +150,44 @@ def load(revision: str) -> Run:
         complete = False
     if not complete:
         raise Problem(f"{revision}: {LOCK} holds no finished run; `dvc repro` there")
-    return run
+    return replace(run, remarks=tuple(_remarks(run)))
+
+
+def _remarks(run: Run) -> Iterator[str]:
+    """What makes a run doubtful. Raises `FalseRun` where its outputs contradict its dvc.lock."""
+    name = "the workspace" if run.revision == WORKSPACE else run.revision
+    recorded = [*_records(TRAINING, run.revision), *_records(EVALUATION, run.revision)]
+    for record in recorded:
+        if difference := contradiction(record, run.lock):
+            raise FalseRun(
+                f"{name} has outputs that were not made by what its {LOCK} says: {difference}; "
+                f"`dvc repro --force {record.stage}` there, then `dvc repro`"
+            )
+    # The model's own record and that of evaluate are both in the file of evaluate
+    if {"train", "evaluate"} - {record.stage for record in _records(EVALUATION, run.revision)}:
+        yield (
+            f"{name} does not say what its model and figures were made from; "
+            "`dvc repro --force train` there makes them say so"
+        )
+    if stages := outdated(run.revision):
+        yield f"{name} changed after its last run: `dvc repro` would run {', '.join(stages)}"
+
+
+def _records(path: str, revision: str) -> list[Record]:
+    """The records in a metrics file of a revision: none where it is older, or not there."""
+    try:
+        content = json.loads(read(path, revision))
+    except (Problem, ValueError):
+        return []
+    made_from = content.get("made_from", []) if isinstance(content, dict) else []
+    return validate(_Records, {"records": made_from}, f"{revision}: {path}: made_from").records
 
 
 def _parsed(path: str, revision: str, parse: Callable[[str], T]) -> T:
     text = read(path, revision)
     try:
         return parse(text)
-    except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError, DvcException) as error:
         raise Problem(
             f"{revision}: {path} is not what the pipeline writes ({one_line(error)}); "
             "`dvc repro` there"
@@ -188,13 +236,34 @@ def commit(revision: str) -> str:
     return f"{sha[:7]}{' with uncommitted changes' if changed else ''}"
 
 
-def outdated() -> list[str]:
-    """The stages that `dvc repro` would run, because the workspace changed after its last run.
+def outdated(revision: str) -> list[str]:
+    """The stages on the way to the figures whose inputs are no longer those in dvc.lock.
 
-    Data that were never pulled do not count. Raises `Problem` where DVC cannot tell.
+    That is their command, parameters, code or data; a frozen stage is no exception. Data that were
+    never pulled do not count. Raises `Problem` where DVC cannot tell.
     """
-    shown = dvc_prints("repro", "--dry", "--allow-missing")
-    return [line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage '")]
+    try:
+        with Repo() as repo, repo.switch(revision):
+            stages = repo.stage.collect(LAST_STAGE, with_deps=True)
+            made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
+            changed = [stage for stage in stages if _changed(stage, made)]
+            return [getattr(stage, "name", None) or stage.addressing for stage in changed]
+    except DvcException as error:
+        raise Problem(f"DVC cannot tell what changed in {revision}: {one_line(error)}") from error
+
+
+def _changed(stage: Stage, made: dict[str, HashInfo]) -> bool:
+    """Whether a stage is other than its entry in dvc.lock, where `made` are the outs of all.
+
+    DVC's own answer is no for every stage that is frozen, and yes for one that always runs.
+    """
+    for dep in stage.deps:
+        status = dep.status().get(str(dep))
+        absent = status == "deleted" and made.get(dep.fs_path) == dep.hash_info
+        if status and not absent:
+            return True
+    outs = {out.status().get(str(out)) for out in stage.outs}
+    return stage.changed_stage() or bool(outs - {None, "deleted", "not in cache"})
 
 
 def dvc_prints(*arguments: str) -> str:

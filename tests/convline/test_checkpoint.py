@@ -186,13 +186,19 @@ def test_damaged_and_foreign_files_count_for_none(keras: Any, tmp_path: Path) ->
         assert restored(path.with_name(foreign)) == fresh
 
 
+def fingerprint(**changes: object) -> str:
+    """That of a training in the working directory."""
+    from convline import checkpoint, provenance
+
+    return checkpoint.fingerprint(inprocess.recipe(**changes), provenance.record("train").deps)
+
+
 @pytest.fixture
 def before(project: Project, monkeypatch: pytest.MonkeyPatch) -> str:
     """The fingerprint in a project, which becomes the working directory."""
-    from convline.checkpoint import fingerprint
-
     monkeypatch.chdir(project.path)
-    return fingerprint(inprocess.recipe())
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", project.environment["DVC_SITE_CACHE_DIR"])
+    return fingerprint()
 
 
 @pytest.mark.parametrize(
@@ -210,18 +216,14 @@ def before(project: Project, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_fingerprint_changes_with_what_training_reads(
     before: str, file: str, same: bool
 ) -> None:
-    from convline.checkpoint import fingerprint
-
     with open(file, "ab") as opened:
         opened.write(b"# changed\n")
-    assert (fingerprint(inprocess.recipe()) == before) == same
+    assert (fingerprint() == before) == same
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"epochs": 6}, {"dropout": 1e-9}])
 def test_the_fingerprint_changes_with_the_recipe(before: str, changes: dict[str, object]) -> None:
-    from convline.checkpoint import fingerprint
-
-    assert fingerprint(inprocess.recipe(**changes)) != before
+    assert fingerprint(**changes) != before
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,5 @@ def test_the_fingerprint_changes_with_the_recipe(before: str, changes: dict[str,
 def test_the_fingerprint_changes_with_versions_and_machine(
     before: str, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
-    from convline.checkpoint import fingerprint
-
     monkeypatch.setattr(name, value)
-    assert fingerprint(inprocess.recipe()) != before
+    assert fingerprint() != before

@@ -40,7 +40,7 @@ def write(folder: str) -> None:
         model = network.build(12, 12, 3, recipe)
         model.compile("adam", "categorical_crossentropy", jit_compile=False)
         model.fit(images, np.eye(3)[[0, 1, 2, 0]], verbose=0)
-        models.save(model, Path(folder) / f"{name}.keras")
+        models.save(model, Path(folder) / f"{name}.keras", inprocess.MADE_FROM)
 
 
 def run(code: str, hash_seed: int = 0) -> str:
@@ -110,7 +110,8 @@ def test_loading_gives_back_the_same_model(tmp_path: Path) -> None:
     from convline import models, network
 
     model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[4], conv_kernels=[3]))
-    models.save(model, tmp_path / "model.keras")
+    models.save(model, tmp_path / "model.keras", inprocess.MADE_FROM)
+    assert models.made_from(tmp_path / "model.keras") == inprocess.MADE_FROM
     images = np.arange(2 * 144, dtype=np.uint8).reshape(2, 12, 12, 1)
     again = models.load(tmp_path / "model.keras")
     assert np.array_equal(again.predict(images, verbose=0), model.predict(images, verbose=0))
@@ -141,7 +142,8 @@ def test_shared_objects_are_numbered_by_appearance() -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("config.json", json.dumps(config))
-    with zipfile.ZipFile(io.BytesIO(models.canonical(archive.getvalue()))) as file:
+    canonical = models.canonical(archive.getvalue(), inprocess.MADE_FROM)
+    with zipfile.ZipFile(io.BytesIO(canonical)) as file:
         assert json.loads(file.read("config.json")) == {
             "a": [{"shared_object_id": 0}, {"shared_object_id": 1}],
             "b": {"shared_object_id": 0, "c": 99},

@@ -1,0 +1,92 @@
+"""What outputs were made from: recorded by the stage that makes them, compared with dvc.lock.
+
+`dvc exp save` and `dvc commit` write into dvc.lock whatever parameters and files lie in the
+workspace, whether or not a stage ever ran on them. What a stage records itself stays true.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from pydantic import ConfigDict, Field
+
+from convline.params import Schema
+from convline.stage import Problem, one_line
+
+
+class Record(Schema):
+    """What a run of `stage` was made from, in the values of dvc.lock.
+
+    `params` holds the parameters by file and key; `deps` the md5 of each dependency, code and data,
+    by path; `outs` that of outputs which came of it.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    stage: str
+    params: dict[str, dict[str, Any]]
+    deps: dict[str, str | None]
+    outs: dict[str, str] = Field(default_factory=dict)
+
+    def with_outs(self, *paths: Path) -> "Record":
+        """The same with the md5 of the files at `paths`, which the stage has written."""
+        outs = {}
+        for path in paths:
+            with open(path, "rb") as file:
+                outs[str(path)] = hashlib.file_digest(file, "md5").hexdigest()
+        return self.model_copy(update={"outs": outs})
+
+
+def record(stage: str) -> Record:
+    """What `stage` is about to run on; to be called before it reads data.
+
+    A dependency that is missing has None for its md5. Raises `Problem` where DVC cannot read the
+    pipeline.
+    """
+    params, deps = {}, {}
+    try:
+        with Repo() as repo:
+            for dep in repo.stage.load_one(name=stage).deps:
+                value = dep.get_hash().value if dep.exists else None
+                if isinstance(dep, ParamsDependency):
+                    params[dep.def_path] = value or {}
+                else:
+                    deps[dep.def_path] = value
+    except DvcException as error:
+        raise Problem(f"DVC cannot tell what {stage} depends on: {one_line(error)}") from error
+    return Record(stage=stage, params=params, deps=deps)
+
+
+def contradiction(record: Record, lock: Any) -> str | None:
+    """What `record` says otherwise than the content of a dvc.lock, in words; None if they agree."""
+    locked = lock["stages"].get(record.stage, {})
+    says = _flat(
+        locked.get("params", {}),
+        {entry["path"]: _digest(entry) for entry in locked.get("deps", [])},
+        {
+            entry["path"]: _digest(entry)
+            for entry in locked.get("outs", [])
+            if entry["path"] in record.outs
+        },
+    )
+    real = _flat(record.params, record.deps, record.outs)
+    differing = [name for name in real | says if real.get(name) != says.get(name)]
+    if not differing:
+        return None
+    name = differing[0]
+    more = f", and {len(differing) - 1} more" if differing[1:] else ""
+    return f"{record.stage} ran with {name} {real.get(name)}, and not {says.get(name)}{more}"
+
+
+def _flat(
+    params: dict[str, dict[str, Any]], deps: dict[str, Any], outs: dict[str, Any]
+) -> dict[str, Any]:
+    return {key: value for keys in params.values() for key, value in keys.items()} | deps | outs
+
+
+def _digest(entry: dict[str, Any]) -> Any:
+    """The md5 of an entry of dvc.lock, or what DVC has for it where the file is elsewhere."""
+    return entry.get("md5") or entry.get("etag") or entry.get("checksum")
