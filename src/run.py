@@ -10,7 +10,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 import fetch
-from convline import datasets, params, stage
+from convline import datasets, params, runs, stage
 from convline.download import NotDelivered, download, sources
 
 # The real handwritten digits that need no network; a hundredth of the images in more epochs
@@ -49,7 +49,13 @@ def main() -> None:
         succeeded = repro()
     if not succeeded:
         raise stage.Problem("the pipeline stopped; the reason is above")
+    runs.load(runs.WORKSPACE)  # refuses a result that DVC believes and no stage made
     print(result())
+    if runs.computed_here():
+        print(
+            "\nThis processor computes other last digits than the one whose run is committed. To "
+            f"compare\nwith what this machine has, commit it once: {runs.COMMIT.strip('`')}"
+        )
 
 
 def repro() -> bool:

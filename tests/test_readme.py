@@ -1,4 +1,4 @@
-"""Every command of the README runs, and what it shows is so."""
+"""What the README shows is so. Its commands are run by test_first_hour."""
 
 import re
 
@@ -34,15 +34,6 @@ ELSEWHERE = {
 def test_the_commands_are_found() -> None:
     assert set(COMMANDS) > ELSEWHERE
     assert "dvc repro" in COMMANDS
-
-
-@pytest.mark.slow
-def test_every_command_runs(project: Project) -> None:
-    """In one shell, in the order of the page, as a reader types them."""
-    project.install()
-    script = "\n".join(command for command in COMMANDS if command not in ELSEWHERE)
-    result = project.run("bash", "-exc", script, ok=False)
-    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_python_code_runs(reproduced: Project) -> None:

@@ -86,18 +86,7 @@ def differences(kind: str, baseline: str) -> list[Difference]:
 
 def changed_files(baseline: runs.Run, candidate: runs.Run) -> list[str]:
     """The files of the project that stages depend on and that differ between two runs."""
-    return sorted({path for path, _ in _project_files(baseline) ^ _project_files(candidate)})
-
-
-def _project_files(run: runs.Run) -> set[tuple[str, str]]:
-    """The path and md5 of what stages depend on and none of them writes."""
-    sources = _sources(run)
-    return {
-        (dep["path"], dep["md5"])
-        for stage in run.lock["stages"].values()
-        for dep in stage["deps"]
-        if dep["path"] not in sources
-    }
+    return sorted({path for path, _ in baseline.project_files ^ candidate.project_files})
 
 
 def figures(baseline: str | None) -> tuple[list[Figure], list[str]]:
@@ -137,18 +126,9 @@ def _figure(name: str, plot: dict[str, Any]) -> Figure:
     return Figure(title["text"] if isinstance(title, dict) else title, svg=svg)
 
 
-def _sources(run: runs.Run) -> dict[str, str]:
-    """The stage that writes each output."""
-    return {
-        out["path"]: name
-        for name, stage in run.lock["stages"].items()
-        for out in stage.get("outs", [])
-    }
-
-
 def pipeline(run: runs.Run) -> list[list[Stage]]:
     """The stages of a run in groups; each stage comes after one of the group before its own."""
-    sources = _sources(run)
+    sources = run.sources
     stages = {}
     for name, stage in run.lock["stages"].items():
         paths = [dep["path"] for dep in stage["deps"]]

@@ -31,6 +31,7 @@ TRAINING = "metrics/train.json"
 EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
 LAST_STAGE = "evaluate"
+COMMIT = '`git commit --all --message "Run on this machine"`'
 
 T = TypeVar("T")
 
@@ -92,6 +93,36 @@ class Run:
     def params(self, stage: str, file: str = "params.yaml") -> dict[str, Any]:
         """The parameters that `stage` ran with."""
         return dict(self.lock["stages"][stage]["params"][file])
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The stage that writes each output, by the output's path."""
+        return {
+            out["path"]: name
+            for name, stage in self.lock["stages"].items()
+            for out in stage.get("outs", [])
+        }
+
+    @property
+    def project_files(self) -> set[tuple[str, str]]:
+        """The path and md5 of what stages depend on and none of them writes."""
+        return {
+            (dep["path"], dep["md5"])
+            for stage in self.lock["stages"].values()
+            for dep in stage["deps"]
+            if dep["path"] not in self.sources
+        }
+
+    def repeats(self, other: "Run") -> bool:
+        """Whether it ran the same stages with the same parameters and files as `other`."""
+        one, two = (
+            {
+                name: (stage["cmd"], stage.get("params"))
+                for name, stage in run.lock["stages"].items()
+            }
+            for run in (self, other)
+        )
+        return one == two and self.project_files == other.project_files
 
     @property
     def dataset(self) -> str:
@@ -212,12 +243,26 @@ def read(path: str, revision: str) -> str:
     except PathMissingError as error:
         if path == LOCK:
             raise Problem(f"{revision} has no {LOCK}: `dvc repro` there") from error
+        advice = "`dvc push` where it was made, or `dvc repro` there"
+        if commit(revision) == commit("HEAD") and computed_here():
+            advice = f"this machine computed it with other bytes: {COMMIT} makes them those of HEAD"
         raise Problem(
-            f"{revision}: {path} is neither in the cache nor in the remote; `dvc push` where it "
-            "was made, or `dvc repro` there"
+            f"{revision}: {path} is neither in the cache nor in the remote; {advice}"
         ) from error
     except Exception as error:  # each kind of remote raises its own
         raise Problem(f"{revision}: {path} cannot be read: {one_line(error)}") from error
+
+
+def computed_here() -> bool:
+    """Whether the workspace repeats the run of HEAD, and ended in other bytes.
+
+    Processors round differently: what was committed elsewhere comes out with other last digits.
+    """
+    try:
+        committed, here = load("HEAD"), load(WORKSPACE)
+    except Problem:
+        return False
+    return here.lock != committed.lock and here.repeats(committed)
 
 
 def commit(revision: str) -> str:
