@@ -68,6 +68,25 @@ def test_a_changed_workspace_is_noticed(project: Project) -> None:
     assert project.run("python", "src/compare.py", "main", "worse").stderr == ""
 
 
+def test_an_unknown_dataset_is_named_with_those_that_are_known(project: Project) -> None:
+    project.dvc("exp", "run", "-S", "dataset=cifar", ok=False)
+    remark = project.run("python", "src/compare.py").stderr
+    assert (
+        "datasets.yaml has no dataset 'cifar' (`dataset` in params.yaml); it has mnist," in remark
+    )
+    assert "`dvc repro` would run fetch, preprocess, train, evaluate\n" in remark
+
+
+@pytest.mark.parametrize("name", ["train", "compare", "pushed", "run"])
+def test_from_another_folder(reproduced: Project, tmp_path: Path, name: str) -> None:
+    elsewhere = Project(tmp_path, reproduced.mirror)
+    result = elsewhere.run("python", str(reproduced.path / f"src/{name}.py"), ok=False)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"{name}: there is no dvc.yaml in this folder; run it in {reproduced.path.resolve()}\n"
+    )
+
+
 def test_what_is_not_here_comes_from_the_remote(project: Project, tmp_path: Path) -> None:
     before = compare(project, "main", "worse")
     project.dvc("remote", "add", "--local", "--default", "storage", str(tmp_path / "storage"))

@@ -19,9 +19,10 @@ from dvc.utils.serialize import parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from pydantic import ConfigDict, Field
 
+from convline import datasets
 from convline.datasets import TEST_IMAGES, TEST_LABELS
 from convline.objects import check_lock
-from convline.params import Schema, validate
+from convline.params import PARAMS, Schema, read_yaml, validate
 from convline.provenance import Record, contradiction
 from convline.stage import Problem, one_line
 
@@ -200,6 +201,11 @@ def _remarks(run: Run) -> Iterator[str]:
             f"{name} does not say what its model and figures were made from; "
             "`dvc repro --force train` there makes them say so"
         )
+    if run.revision == WORKSPACE:
+        try:
+            datasets.load(str(read_yaml(PARAMS).get("dataset")))
+        except Problem as problem:  # DVC names no names
+            yield str(problem)
     if stages := outdated(run.revision):
         yield f"{name} changed after its last run: `dvc repro` would run {', '.join(stages)}"
 
@@ -291,8 +297,12 @@ def outdated(revision: str) -> list[str]:
         with Repo() as repo, repo.switch(revision):
             stages = repo.stage.collect(LAST_STAGE, with_deps=True)
             made = {out.fs_path: out.hash_info for stage in stages for out in stage.outs}
-            changed = [stage for stage in stages if _changed(stage, made)]
-            return [getattr(stage, "name", None) or stage.addressing for stage in changed]
+            changed = {stage for stage in stages if _changed(stage, made)}
+            return [
+                getattr(stage, "name", None) or stage.addressing
+                for stage in repo.index.stages  # in the order of dvc.yaml
+                if stage in changed
+            ]
     except DvcException as error:
         raise Problem(f"DVC cannot tell what changed in {revision}: {one_line(error)}") from error
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+PIPELINE = "dvc.yaml"
+
 
 class Problem(Exception):
     """Something that the user can put right. Its text is the one line that they read."""
@@ -28,6 +30,7 @@ def run(main: Callable[[], None]) -> None:
     if previous is signal.default_int_handler:  # and not ignored, as in a script's background job
         signal.signal(signal.SIGINT, interrupted)
     try:
+        _check_folder(Path(sys.argv[0]).resolve().parent.parent)
         main()
     except Problem as problem:
         print(f"{name}: {one_line(problem)}", file=sys.stderr)
@@ -37,6 +40,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(1)
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def _check_folder(project: Path) -> None:
+    """Raise `Problem` where a script of `project` is run in a folder that is no project."""
+    if not Path(PIPELINE).exists() and (project / PIPELINE).exists():
+        raise Problem(f"there is no {PIPELINE} in this folder; run it in {project}")
 
 
 def one_line(text: object) -> str:
