@@ -116,10 +116,27 @@ def test_a_revision_without_a_run(experimented: Project) -> None:
     assert problem(experimented, "main~1") == "compare: main~1 has no dvc.lock: `dvc repro` there"
 
 
-def test_predictions_of_something_else(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a,b\n1,2\n", " is not what the pipeline writes"),
+        ("index,actual,predicted,confidence\n", ": actual is []: List should have at least 1 item"),
+        (
+            "index,actual,predicted,confidence\n0,ant,9\r8,1\n",
+            ": predicted.1 is ''; it should not be blank",
+        ),
+        (
+            "index,actual,predicted,confidence\n0,ant,\x1b[31m,1\n",
+            ": predicted.0 is '\\x1b[31m'; it should hold no character that cannot be printed",
+        ),
+    ],
+)
+def test_predictions_of_something_else(project: Project, content: str, words: str) -> None:
     (project.path / "metrics/predictions.csv").unlink()
-    (project.path / "metrics/predictions.csv").write_text("a,b\n1,2\n")
-    assert "workspace: metrics/predictions.csv is not what the pipeline writes" in problem(project)
+    (project.path / "metrics/predictions.csv").write_bytes(content.encode())
+    line = problem(project)
+    assert line.startswith(f"compare: workspace: metrics/predictions.csv{words}")
+    assert "`dvc repro` there" in line
 
 
 def test_another_dataset(project: Project) -> None:

@@ -432,6 +432,10 @@ def test_an_unknown_dataset(clone: Project, name: str, hint: str) -> None:
         ({"classes": ["ant"]}, "classes is ['ant']: List should have at least 2 items"),
         ({"classes": ["ant", "ant"]}, "classes is ['ant', 'ant']: two classes have the same name"),
         ({"classes": [True, False]}, "classes.0 is True; it should be a valid string"),
+        (
+            {"classes": ["ant", "\x1b[31m"]},
+            "classes.1 is '\\x1b[31m'; it should hold no character that cannot be printed",
+        ),
         ({"mirrors": "http://localhost/"}, "mirrors is 'http://localhost/'; it should be"),
         ({"mirror": []}, "mirror: Extra inputs are not permitted"),
         ({"files": "sklearn"}, "files is 'sklearn'; it should be scikit-learn, or exactly"),

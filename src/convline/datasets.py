@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
 from convline.params import Int, Schema, read_yaml, validate
-from convline.stage import Problem
+from convline.stage import JOINERS, Problem, printable
 
 DATASETS = Path("datasets.yaml")
 
@@ -23,6 +23,24 @@ def _checksum(value: str) -> str:
     if not re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", value):
         raise ValueError("should be md5, sha256 or sha512, a colon and the digest in hexadecimal")
     return value
+
+
+def _name(value: str) -> str:
+    if not printable(value):
+        raise ValueError("should hold no character that cannot be printed")
+    if not value.strip(f"{JOINERS} "):
+        raise ValueError("should not be blank")
+    return value
+
+
+# Of a dataset or a class: it stands in tables, plots, messages and CSV
+Name = Annotated[str, AfterValidator(_name)]
+
+
+class Named(Schema):
+    """What has a name."""
+
+    name: Name
 
 
 class File(Schema):
@@ -43,7 +61,7 @@ class Dataset(Schema):
     """
 
     shape: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]]
-    classes: Annotated[list[str], Field(min_length=2, max_length=256)]
+    classes: Annotated[list[Name], Field(min_length=2, max_length=256)]
     mirrors: tuple[str, ...] = ()
     files: dict[str, File] | Literal["scikit-learn"]
 
@@ -72,4 +90,5 @@ def load(name: str) -> Dataset:
         close = get_close_matches(name, map(str, entries), n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(map(str, entries))}"
         raise Problem(f"{DATASETS} has no dataset {name!r} (`dataset` in params.yaml); {hint}")
+    validate(Named, {"name": name}, DATASETS)
     return validate(Dataset, entries[name], f"{DATASETS}: {name}")

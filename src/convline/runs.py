@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import dvc.api
 import pandas as pd
@@ -17,12 +17,12 @@ from dvc.scm import RevError, SCMError, resolve_rev
 from dvc.stage import Stage
 from dvc.utils.serialize import parse_yaml
 from dvc_data.hashfile.hash_info import HashInfo
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, FailFast, Field
 
 from convline import datasets
-from convline.datasets import TEST_IMAGES, TEST_LABELS
+from convline.datasets import TEST_IMAGES, TEST_LABELS, Name
 from convline.objects import check_lock
-from convline.params import PARAMS, Schema, read_yaml, validate
+from convline.params import PARAMS, Float, Int, Schema, SchemaT, read_yaml, validate
 from convline.provenance import Record, contradiction
 from convline.stage import Problem, one_line
 
@@ -37,16 +37,20 @@ COMMIT = '`git commit --all --message "Run on this machine"`'
 T = TypeVar("T")
 
 
+Count = Annotated[Int, Field(ge=0)]
+Share = Annotated[Float, Field(ge=0, le=1)]
+
+
 class ClassScores(Schema):
     """The figures of one class."""
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(alias="class")
-    images: int
-    precision: float
-    recall: float
-    f1: float
+    name: Name = Field(alias="class")
+    images: Count
+    precision: Share
+    recall: Share
+    f1: Share
 
 
 class FalseRun(Problem):
@@ -58,18 +62,28 @@ class Scores(Schema):
 
     model_config = ConfigDict(extra="ignore")
 
-    accuracy: float
-    accuracy_interval_95: tuple[float, float]
-    errors: int
-    images: int
-    negative_log_likelihood: float
-    brier_score: float
-    expected_calibration_error: float
-    per_class: list[ClassScores]
+    accuracy: Share
+    accuracy_interval_95: tuple[Share, Share]
+    errors: Count
+    images: Count
+    negative_log_likelihood: Annotated[Float, Field(ge=0)]
+    brier_score: Annotated[Float, Field(ge=0, le=2)]
+    expected_calibration_error: Share
+    per_class: Annotated[list[ClassScores], Field(min_length=1), FailFast()]
 
     def of(self, name: str) -> ClassScores | None:
         """The figures of the class `name`, where it is one of these."""
         return next((scores for scores in self.per_class if scores.name == name), None)
+
+
+Names = Annotated[list[Name], Field(min_length=1), FailFast()]
+
+
+class Predicted(Schema):
+    """The names of classes among the predictions."""
+
+    actual: Names
+    predicted: Names
 
 
 class _Records(Schema):
@@ -142,11 +156,7 @@ class Run:
     @cached_property
     def scores(self) -> Scores:
         """The figures on the test images."""
-        content = _parsed(EVALUATION, self.revision, json.loads)
-        try:
-            return validate(Scores, content, f"{self.revision}: {EVALUATION}")
-        except Problem as problem:  # it may be older than a figure
-            raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
+        return self._checked(Scores, _parsed(EVALUATION, self.revision, json.loads), EVALUATION)
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -164,7 +174,17 @@ class Run:
             )
             return table[["index", "actual", "predicted", "confidence"]]
 
-        return _parsed(PREDICTIONS, self.revision, parse)
+        table = _parsed(PREDICTIONS, self.revision, parse)
+        names = {column: table[column].unique().tolist() for column in Predicted.model_fields}
+        self._checked(Predicted, names, PREDICTIONS)
+        return table
+
+    def _checked(self, schema: type[SchemaT], content: object, path: str) -> SchemaT:
+        """What `path` holds, as a `schema`. It may be older than a figure, or of another hand."""
+        try:
+            return validate(schema, content, f"{self.revision}: {path}")
+        except Problem as problem:
+            raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
 
 
 def load(revision: str) -> Run:
@@ -224,7 +244,7 @@ def _parsed(path: str, revision: str, parse: Callable[[str], T]) -> T:
     text = read(path, revision)
     try:
         return parse(text)
-    except (KeyError, TypeError, ValueError, DvcException) as error:
+    except Exception as error:  # whatever deep, odd or damaged JSON, YAML or CSV leads to
         raise Problem(
             f"{revision}: {path} is not what the pipeline writes ({one_line(error)}); "
             "`dvc repro` there"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PIPELINE = "dvc.yaml"
+JOINERS = "\u200c\u200d"  # of letters and emoji: real names hold them, though they show nothing
 
 
 class Problem(Exception):
@@ -49,8 +50,19 @@ def _check_folder(project: Path) -> None:
 
 
 def one_line(text: object) -> str:
-    """`text` with every run of white space, line ends included, as one space."""
-    return " ".join(str(text).split())
+    """`text` with every run of white space as one space, and what cannot be printed as an escape.
+
+    A terminal would obey a control character.
+    """
+    return "".join(
+        character if printable(character) else character.encode("unicode_escape").decode()
+        for character in " ".join(str(text).split())
+    )
+
+
+def printable(text: str) -> bool:
+    """Whether `text` shows as it is: it holds no control characters and no line ends."""
+    return all(character.isprintable() or character in JOINERS for character in text)
 
 
 def os_reason(error: OSError) -> str:

@@ -32,6 +32,7 @@ def failing(error: BaseException) -> int:
         (OSError(9, "Bad file descriptor", 3), 1, "3: Bad file descriptor"),
         (OSError(2, "No such file", "data/a\nb"), 1, "data/a b: No such file"),
         (OSError("truncated\nfile"), 1, "truncated file"),
+        (stage.Problem("a\x1b[31m\u200db\0"), 1, "a\\x1b[31m\u200db\\x00"),
         (TimeoutError(), 1, "TimeoutError"),
     ],
     ids=repr,
