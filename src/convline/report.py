@@ -3,6 +3,7 @@
 import base64
 import json
 import mimetypes
+import re
 import tempfile
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -21,6 +22,7 @@ NARROW = {"legend": {"orient": "bottom", "columns": 1}, "header": {"title": None
 NOTHING = "\u2013"  # an en dash
 MINUS = "\u2212"
 SPACE = "\u00a0"  # at which no line breaks
+UNDRAWABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not in XML
 
 
 @dataclass
@@ -120,10 +122,21 @@ def _figure(name: str, plot: dict[str, Any]) -> Figure:
         if parameter.get("bind") == {"input": "checkbox"}:  # nobody can tick it in a drawing
             parameter["value"] = True
     try:
-        svg = vl_convert.vegalite_to_svg(spec, config=NARROW, allowed_base_urls=[])
+        svg = vl_convert.vegalite_to_svg(_drawable(spec), config=NARROW, allowed_base_urls=[])
     except ValueError as error:
         raise Problem(f"the plot {name} cannot be drawn: {one_line(error)}") from error
     return Figure(title["text"] if isinstance(title, dict) else title, svg=svg)
+
+
+def _drawable(spec: Any) -> Any:
+    """`spec` with U+FFFD for what no SVG can hold: vl-convert would abort, Python and all."""
+    if isinstance(spec, str):
+        return UNDRAWABLE.sub("\ufffd", spec)
+    if isinstance(spec, list):
+        return [_drawable(item) for item in spec]
+    if isinstance(spec, dict):
+        return {_drawable(key): _drawable(value) for key, value in spec.items()}
+    return spec
 
 
 def pipeline(run: runs.Run) -> list[list[Stage]]:
@@ -158,8 +171,18 @@ def render(**facts: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "points": points, "count": count}
+    environment.filters |= {
+        "percent": percent,
+        "points": points,
+        "count": count,
+        "commands": commands,
+    }
     return environment.get_template(TEMPLATE.name).render(facts)
+
+
+def commands(text: str) -> list[str]:
+    """The parts of a line: every second one is a command that it has within backticks."""
+    return re.split("`(dvc [^`]*)`", text)
 
 
 def percent(share: float) -> str:
