@@ -5,11 +5,10 @@ The run is that of a branch, a tag, a commit or an experiment.
 
 import argparse
 import json
-from collections.abc import Iterable
-
-from tabulate import tabulate
+from typing import Any
 
 from convline import runs, stage
+from convline.markdown import code, table, text
 
 MODEL = "models/model.keras"
 
@@ -25,14 +24,15 @@ def card(run: runs.Run) -> str:
     """The card of `run` in Markdown. Raises `Problem` where its figures are nowhere to be had."""
     scores = run.scores
     low, high = scores.accuracy_interval_95
-    classes = [of_class.name for of_class in scores.per_class]
+    dataset = text(run.dataset)
+    classes = [text(of_class.name) for of_class in scores.per_class]
     weakest = min(scores.per_class, key=lambda of_class: of_class.recall)
     height, width = run.params("preprocess", "datasets.yaml")[f"{run.dataset}.shape"]
     held_out = run.params("preprocess")["validation_size"]
     (md5,) = (out["md5"] for out in run.lock["stages"]["train"]["outs"] if out["path"] == MODEL)
     recipe = table(
         ("parameter", "value"),
-        ((key, json.dumps(value).strip('"')) for key, value in run.params("train").items()),
+        ((text(key), shown(value)) for key, value in run.params("train").items()),
     )
     test = table(
         ("figure", "value"),
@@ -47,16 +47,19 @@ def card(run: runs.Run) -> str:
     )
     by_class = table(
         ("class", "images", "precision", "recall", "F1"),
-        ((row.name, row.images, row.precision, row.recall, row.f1) for row in scores.per_class),
+        (
+            (text(row.name), row.images, row.precision, row.recall, row.f1)
+            for row in scores.per_class
+        ),
     )
-    remarks = "".join(f"> **Warning**: {remark}.\n\n" for remark in run.remarks)
+    remarks = "".join(f"> **Warning**: {text(remark)}.\n\n" for remark in run.remarks)
     return f"""\
-# Model card: classifier of {run.dataset}
+# Model card: classifier of {dataset}
 
-{remarks}A convolutional network that tells apart {len(classes)} classes of greyscale images:
-{", ".join(classes)}.
+{remarks}A convolutional network that tells apart {len(classes)} classes of greyscale
+images: {", ".join(classes)}.
 
-- File: `{MODEL}` at revision `{run.revision}`, md5 `{md5}`
+- File: `{MODEL}` at revision {code(run.revision)}, md5 {code(md5)}
 - Input: raw images `(n, {height}, {width}, 1)` with values from 0 to 255
 - Output: the probability of each class, `(n, {len(classes)})`
 - Use: `keras.models.load_model("{MODEL}").predict(images)`
@@ -64,7 +67,7 @@ def card(run: runs.Run) -> str:
 
 ## Data
 
-The dataset is {run.dataset}, identified by the checksums in `dvc.lock`. Of its training images,
+The dataset is {dataset}, identified by the checksums in `dvc.lock`. Of its training images,
 {held_out:,}, stratified by class, were held out to choose the epoch whose weights are kept; the
 network was trained on the others. The {scores.images:,} test images chose nothing.
 
@@ -81,9 +84,9 @@ network was trained on the others. The {scores.images:,} test images chose nothi
 ## Limits
 
 - It names one of its {len(classes)} classes for every image, also for one that shows none of them.
-- It knows images like those of {run.dataset}: greyscale, {height} x {width} pixels, the object
+- It knows images like those of {dataset}: greyscale, {height} x {width} pixels, the object
   placed, lit and scaled as there. Nothing is measured on others.
-- It is weakest on class {weakest.name}, of which it finds {weakest.recall:.2%}.
+- It is weakest on class {text(weakest.name)}, of which it finds {weakest.recall:.2%}.
 - The interval is that of the sampling of test images. Another seed gives another model, whose
   accuracy can differ by more than rounding: compare runs with `python src/compare.py`.
 - A confidence is a probability to the extent that the calibration error is small, and for images
@@ -91,10 +94,9 @@ network was trained on the others. The {scores.images:,} test images chose nothi
 """
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    escaped = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return str(tabulate(escaped, headers=list(header), tablefmt="pipe", disable_numparse=True))
+def shown(value: Any) -> str:
+    """The value of a parameter, as params.yaml writes it."""
+    return code(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 if __name__ == "__main__":

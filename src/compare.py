@@ -27,8 +27,10 @@ def main() -> None:
         print(f"compare: {remark}", file=sys.stderr)
     if options.json:
         print(json.dumps(comparison.to_json(result), indent=2))
+    elif options.md:
+        print(comparison.to_markdown(result))
     else:
-        print(comparison.to_text(result, markdown=options.md))
+        print(comparison.to_text(result))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,14 @@
 """The model card of a run."""
 
 import hashlib
+import html
 import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
 
 from conftest import Project
 
@@ -24,13 +31,13 @@ def test_it_is_that_of_the_run(experimented: Project) -> None:
     assert f"{low:.2%} to {high:.2%}" in text
     assert str(figures["brier_score"]) in text
     assert "60, stratified by class, were held out" in text
-    assert "| learning_rate          | 0.01 " in text
+    assert "| learning_rate          | `0.01` " in text
     assert "## Limits" in text
 
 
 def test_of_an_experiment(experimented: Project) -> None:
     text = card(experimented, "worse")
-    assert "| learning_rate          | 1e-05 " in text
+    assert "| learning_rate          | `1e-05` " in text
     assert "at revision `worse`" in text
     assert "| 100.00%" not in text
 
@@ -39,3 +46,38 @@ def test_of_a_run_that_lacks_figures(experimented: Project) -> None:
     result = experimented.run("python", "src/card.py", "main~1", ok=False)
     assert result.returncode == 1
     assert result.stderr == "card: main~1 has no dvc.lock: `dvc repro` there\n"
+
+
+def test_names_are_shown_as_they_are(reproduced: Project, tmp_path: Path) -> None:
+    project = reproduced.copy(tmp_path / "project")
+    of_class, dataset, revision = "- <b>*ant*|`", "<i>_tiny_ #", "a`b|<i>"
+    lock = project.path / "dvc.lock"
+    content = json.dumps(yaml.safe_load(lock.read_text()))  # which is YAML too
+    lock.write_text(content.replace("tiny", dataset))
+    figures = project.path / "metrics/evaluate.json"
+    figures.write_text(figures.read_text().replace("ant", of_class))
+    project.commit()
+    project.run("git", "branch", revision)
+
+    page = MarkdownIt("commonmark").enable("table").render(card(project, revision))
+    shown = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+    assert shown.startswith(f"Model card: classifier of {dataset} A convolutional network ")
+    assert f"greyscale images: {of_class}, bee, cat. File: " in shown
+    assert f"at revision {revision}, md5" in shown
+    assert f"The dataset is {dataset}, identified" in shown
+    assert f"F1 {of_class} 30 " in shown
+    assert not re.search("<(b|i|em)>", page)
+
+
+@pytest.mark.parametrize("value", ["\x1b]0;", "a\nb", " "])
+def test_a_class_whose_name_cannot_be_shown(project: Project, value: str) -> None:
+    figures = project.path / "metrics/evaluate.json"
+    content = json.loads(figures.read_text())
+    content["per_class"][1]["class"] = value
+    figures.write_text(json.dumps(content))
+    result = project.run("python", "src/card.py", "workspace", ok=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        f"card: workspace: metrics/evaluate.json: per_class.1.class is {value!r}; it should "
+    )

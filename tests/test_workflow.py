@@ -197,7 +197,7 @@ def test_an_unchanged_pipeline_runs_nothing(stored: GitHub, tmp_path: Path) -> N
     assert outcome.failed_step is None, outcome.output
     assert "- pushed: FAILED: the remote 'storage' lacks models/model.keras of " in outcome.summary
     assert outcome.ran == []
-    assert "**No evidence of a difference between workspace and main" in outcome.summary
+    assert "**No evidence of a difference between `workspace` and `main`" in outcome.summary
     assert re.search("gate: passed largest_fall: .* release ", outcome.summary)
     assert "gives other results here" not in outcome.summary
     assert outcome.artifacts == ["report.html"]
@@ -268,7 +268,7 @@ def test_what_the_job_on_main_computed_is_not_computed_again(
     outcome = github.pull_request()
     assert outcome.failed_step is None, outcome.output
     assert outcome.ran == []
-    assert "**No evidence of a difference between workspace and main" in outcome.summary
+    assert "**No evidence of a difference between `workspace` and `main`" in outcome.summary
 
 
 @slow

@@ -1,5 +1,6 @@
 """Whether two runs differ on the same test images by more than chance explains."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 from tabulate import tabulate
 
-from convline import scores
+from convline import markdown, scores
 from convline.runs import Run
 from convline.stage import Problem
 
@@ -111,8 +112,27 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def to_text(comparison: Comparison, markdown: bool = False) -> str:
+def to_text(comparison: Comparison) -> str:
     """The figures as a table, the test and the verdict, for people."""
+    return _written(comparison, _table, str, conclusion(comparison))
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """What `to_text` has, in Markdown."""
+    verdict = conclusion(comparison, markdown.code, markdown.text)
+    return _written(comparison, markdown.table, markdown.code, f"**{verdict}**")
+
+
+def _table(header: list[str], rows: list[list[str]], align: list[str]) -> str:
+    return str(tabulate(rows, headers=header, colalign=align, disable_numparse=True))
+
+
+def _written(
+    comparison: Comparison,
+    table: Callable[[list[str], list[list[str]], list[str]], str],
+    revision: Callable[[str], str],
+    verdict: str,
+) -> str:
     sides = (comparison.baseline, comparison.candidate)
     rows = [
         ["accuracy", *(f"{side.accuracy:.2%}" for side in sides)],
@@ -120,37 +140,41 @@ def to_text(comparison: Comparison, markdown: bool = False) -> str:
         ["errors", *(f"{side.errors:,}" for side in sides)],
         ["right alone", *(f"{len(side.right_alone):,}" for side in sides)],
     ]
-    table = tabulate(
-        rows,
-        headers=["", *(side.run.revision for side in sides)],
-        tablefmt="pipe" if markdown else "simple",
-        colalign=("left", "right", "right"),
-        disable_numparse=True,
-    )
-    verdict = conclusion(comparison)
+    header = ["", *(revision(side.run.revision) for side in sides)]
     return "\n\n".join(
         [
-            table,
+            table(header, rows, ["left", "right", "right"]),
             *(
-                f"Only {side.run.revision} gets right: {_few(side.right_alone)}"
+                f"Only {revision(side.run.revision)} gets right: {_few(side.right_alone)}"
                 for side in sides
                 if side.right_alone
             ),
             f"McNemar's exact test: p = {comparison.p_value:.2g}",
-            f"**{verdict}**" if markdown else verdict,
+            verdict,
         ]
     )
 
 
-def conclusion(comparison: Comparison) -> str:
-    """The verdict in a sentence that names the revisions and the test images."""
-    baseline, candidate = comparison.baseline.run, comparison.candidate.run
+def conclusion(
+    comparison: Comparison,
+    revision: Callable[[str], str] = str,
+    name: Callable[[str], str] = str,
+) -> str:
+    """The verdict in a sentence that names the revisions and the test images.
+
+    `revision` and `name` write a revision and the dataset's name.
+    """
+    baseline, candidate = (
+        revision(side.run.revision) for side in (comparison.baseline, comparison.candidate)
+    )
     if comparison.verdict == NO_EVIDENCE:
-        relation = f"No evidence of a difference between {candidate.revision} and"
+        relation = f"No evidence of a difference between {candidate} and"
     else:
-        relation = f"{candidate.revision} is {comparison.verdict} than"
-    images = f"the {len(candidate.predictions):,} test images of {candidate.dataset}"
-    return f"{relation} {baseline.revision} on {images}"
+        relation = f"{candidate} is {comparison.verdict} than"
+    run = comparison.candidate.run
+    return (
+        f"{relation} {baseline} on the {len(run.predictions):,} test images of {name(run.dataset)}"
+    )
 
 
 def _few(indices: list[int]) -> str:

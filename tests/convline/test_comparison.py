@@ -1,11 +1,14 @@
 """The comparison of two runs: which images, which p-value, which verdict."""
 
+import html
 import math
+import re
 
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from convline import comparison
 from convline.runs import Run
@@ -103,8 +106,20 @@ def test_text_names_a_few_images_and_json_all() -> None:
 
 
 def test_markdown_is_a_table_and_a_verdict() -> None:
-    lines = comparison.to_text(of_counts(1, 1), markdown=True).splitlines()
-    assert lines[0].split() == ["|", "|", "main", "|", "new", "|"]
+    lines = comparison.to_markdown(of_counts(1, 1)).splitlines()
+    assert lines[0].split() == ["|", "|", "`main`", "|", "`new`", "|"]
     assert lines[-1] == (
-        "**No evidence of a difference between new and main on the 5 test images of mnist**"
+        "**No evidence of a difference between `new` and `main` on the 5 test images of mnist**"
     )
+
+
+def test_markdown_shows_names_as_they_are() -> None:
+    name, dataset = "a`b|<i>*c*", "<b>_t_|"
+    result = comparison.compare(
+        run(name, "a" * 9, dataset=dataset), run("new", "b" * 9, dataset=dataset)
+    )
+    page = MarkdownIt("commonmark").enable("table").render(comparison.to_markdown(result))
+    shown = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+    assert shown.startswith(f"{name} new accuracy 100.00% 0.00% ")
+    assert f"Only {name} gets right: images 0, 1" in shown
+    assert shown.endswith(f"new is worse than {name} on the 9 test images of {dataset}")
