@@ -98,7 +98,7 @@ def multiply(project: Project, multiple: int, mirror: Path) -> None:
     entries = yaml.safe_load(catalogue.read_bytes())
     entry = entries[params["dataset"]]
     files = {}
-    for source in sorted((project.path / "data/raw").iterdir()):
+    for source in sorted((project.path / "data/raw").glob("*.gz")):
         target = mirror / source.name
         repeat(source, target, multiple)
         with open(target, "rb") as file:

@@ -30,6 +30,10 @@ PARTS = (
     ".dvc/plots",
     ".dvcignore",
     ".gitignore",
+    "data/raw/.gitignore",
+    "data/processed/.gitignore",
+    "metrics/.gitignore",
+    "models/.gitignore",
 )
 
 
@@ -102,7 +106,7 @@ def copy_of_project() -> Iterator[Project]:
     with tempfile.TemporaryDirectory() as folder:
         for part in PARTS:
             source, target = REPOSITORY / part, Path(folder, part)
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -227,7 +228,7 @@ def fresh(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ).stdout
     for name in filter(None, listed.split("\0")):
         source, target = REPOSITORY / name, project.path / name
-        if source.is_file() and not name.startswith(("metrics/", "dvc.lock")):
+        if source.is_file() and not re.match(r"metrics/.*\.json|dvc\.lock", name):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     project.set_params(**TINY)

@@ -157,6 +157,14 @@ def test_git_ignores_what_dvc_caches_and_nothing_else(path: str) -> None:
     assert ignored == (0 if ALL_OUTPUTS[path] else 1)
 
 
+def test_gitignores_are_what_dvc_would_write() -> None:
+    expected: dict[Path, str] = {}
+    for path in map(Path, [path for path, cached in ALL_OUTPUTS.items() if cached]):
+        file = path.parent / ".gitignore"
+        expected[file] = expected.get(file, "") + f"/{path.name}\n"
+    assert {file: file.read_text() for file in expected} == expected
+
+
 def test_every_parameter_is_declared_for_a_stage() -> None:
     of_stages = set().union(*(keys(s, "params.yaml") for s in STAGES))
     assert set(yaml.safe_load(PARAMS)) == of_stages | set(SECTIONS)

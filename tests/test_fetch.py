@@ -181,7 +181,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def raw(project: Project) -> dict[str, bytes]:
     """What lies in data/raw, by name."""
-    return {file.name: file.read_bytes() for file in (project.path / "data/raw").glob("*")}
+    return {file.name: file.read_bytes() for file in (project.path / "data/raw").glob("[!.]*")}
 
 
 def has_all(project: Project) -> bool:
@@ -500,7 +500,6 @@ def test_a_full_disk(clone: Project, dataset: str, name: str) -> None:
     clone.set_params(dataset=dataset)
     clone.set_dataset("tiny", mirrors=[str(clone.mirror)])
     folder = clone.path / "data/raw"
-    folder.mkdir(parents=True)
     (folder / f"{name}.part").symlink_to("/dev/full")
     line = clone.problem("fetch")
     assert line == f"fetch: data/raw/{name} cannot be written: No space left on device"
@@ -508,6 +507,7 @@ def test_a_full_disk(clone: Project, dataset: str, name: str) -> None:
 
 
 def test_a_file_where_the_folder_should_be(clone: Project) -> None:
+    shutil.rmtree(clone.path / "data")
     (clone.path / "data").write_text("in the way")
     assert f"data/raw/{FIRST} cannot be written: " in clone.problem("fetch")
     assert (clone.path / "data").read_text() == "in the way"
@@ -548,7 +548,6 @@ def test_a_file_appears_when_it_is_complete(clone: Project) -> None:
 def test_files_that_are_there_give_way(clone: Project) -> None:
     """Those of another version, and those that a killed run left."""
     folder = clone.path / "data/raw"
-    folder.mkdir(parents=True)
     (folder / FIRST).write_bytes(b"another version")
     (folder / f"{FIRST}.part").write_bytes(b"left behind" * 10_000)
     fetch(clone, str(clone.mirror))

@@ -197,7 +197,6 @@ def test_a_validation_size_that_leaves_classes_out(ready: Project, size: int) ->
 @pytest.mark.parametrize("name", ["validation_images.npy", "test_labels.npy"])
 def test_a_full_disk(ready: Project, name: str) -> None:
     folder = ready.path / "data/processed"
-    folder.mkdir(parents=True)
     (folder / f"{name}.part").symlink_to("/dev/full")
     line = ready.problem("preprocess")
     assert line == f"preprocess: data/processed/{name} cannot be written: No space left on device"

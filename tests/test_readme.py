@@ -64,8 +64,7 @@ def test_the_named_files_are_there() -> None:
     table = README.split("## Where things are")[1].split("###")[0]
     for names in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
         for name in re.findall(r"`(.*?)`", names):
-            if name not in ("data/", "models/"):
-                assert (REPOSITORY / name).exists(), name
+            assert (REPOSITORY / name).exists(), name
     for link in re.findall(r"\]\((?!http)(.*?)\)", README):
         assert (REPOSITORY / link).exists(), link
 
