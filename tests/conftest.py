@@ -157,6 +157,12 @@ class Project:
         for option, value in {"verify": "true", **options}.items():
             self.dvc("remote", "modify", "storage", option, value)
 
+    def rewrite_run(self, old: str, new: str) -> None:
+        """Replace a text in dvc.lock and in all that the last run says of itself."""
+        for name in ("dvc.lock", "metrics/train.json", "metrics/evaluate.json"):
+            path = self.path / name
+            path.write_text(path.read_text().replace(old, new))
+
     def objects(self) -> dict[str, str]:
         """What DVC stores of dvc.lock: the names of the objects, by path."""
         stages = yaml.safe_load((self.path / "dvc.lock").read_text())["stages"].values()

@@ -52,16 +52,17 @@ def test_names_are_shown_as_they_are(reproduced: Project, tmp_path: Path) -> Non
     project = reproduced.copy(tmp_path / "project")
     of_class, dataset, revision = "- <b>*ant*|`", "<i>_tiny_ #", "a`b|<i>"
     lock = project.path / "dvc.lock"
-    content = json.dumps(yaml.safe_load(lock.read_text()))  # which is YAML too
-    lock.write_text(content.replace("tiny", dataset))
-    figures = project.path / "metrics/evaluate.json"
-    figures.write_text(figures.read_text().replace("ant", of_class))
+    lock.write_text(json.dumps(yaml.safe_load(lock.read_text())))  # which is YAML too
+    project.rewrite_run("tiny", dataset)
+    project.rewrite_run('"ant"', json.dumps(of_class))
     project.commit()
     project.run("git", "branch", revision)
 
     page = MarkdownIt("commonmark").enable("table").render(card(project, revision))
     shown = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
-    assert shown.startswith(f"Model card: classifier of {dataset} A convolutional network ")
+    assert shown.startswith(
+        f"Model card: classifier of {dataset} Warning: {revision} changed after its last run: "
+    )
     assert f"greyscale images: {of_class}, bee, cat. File: " in shown
     assert f"at revision {revision}, md5" in shown
     assert f"The dataset is {dataset}, identified" in shown

@@ -17,9 +17,7 @@ def newcomer(reproduced: Project, tmp_path: Path) -> Project:
     elsewhere = reproduced.copy(tmp_path / "elsewhere")
     for name in ("models/model.keras", "metrics/predictions.csv"):
         md5 = reproduced.objects()[name]
-        for file in ("dvc.lock", "metrics/train.json", "metrics/evaluate.json"):
-            path = elsewhere.path / file
-            path.write_text(path.read_text().replace(md5, md5[::-1]))
+        elsewhere.rewrite_run(md5, md5[::-1])
     elsewhere.commit("Run on another processor")
     elsewhere.run("git", "clone", "--quiet", ".", str(tmp_path / "convline"))
     project = Project(tmp_path / "convline", reproduced.mirror)

@@ -285,11 +285,10 @@ def test_a_baseline_without_a_run(project: Project) -> None:
 
 
 def test_a_baseline_of_another_dataset(project: Project) -> None:
-    lock = project.path / "dvc.lock"
-    lock.write_text(lock.read_text().replace("dataset: tiny", "dataset: small"))
+    project.rewrite_run("tiny", "small")
     page = report(project, "worse")
     assert page.startswith(
-        "● no comparison worse is of the dataset tiny, workspace of small The workspace changed"
+        "● no comparison worse is of the dataset tiny, workspace of small the workspace changed"
     )
     assert " worse: " in page[: page.index("Dataset small.")]
     assert "points" not in page
@@ -307,8 +306,8 @@ def test_the_same_run_in_a_changed_workspace(project: Project) -> None:
     project.set_params(epochs=3)
     page = report(project, "main")
     assert page.startswith(
-        "● no comparison workspace and main are the same run The workspace changed after its last "
-        "run, which is what this page shows. dvc repro would run train"
+        "● no comparison workspace and main are the same run the workspace changed after its last "
+        "run: dvc repro would run train."
     )
     assert "params.yaml epochs 3 2 All parameters" in page
 
@@ -330,12 +329,13 @@ def test_names_are_text(project: Project) -> None:
     name = "'<script>alert(1)</script> & co"
     revision = name.replace(" ", "_") + "`x"
     project.run("git", "branch", revision)
+    figures = project.path / EVALUATION
+    figures.write_text(figures.read_text().replace('"class": "ant"', f'"class": "{name}"'))
     # The drawings are of all that the file has, and hold no control characters
-    for file, of_class in ((PREDICTIONS, name.replace("&", "\x1b")), (EVALUATION, name)):
-        path = project.path / file
-        content = path.read_text().replace("ant", of_class)
-        path.unlink()  # which may be a link into the cache
-        path.write_text(content)
+    predictions = project.path / PREDICTIONS
+    content = predictions.read_text().replace("ant", name.replace("&", "\x1b"))
+    predictions.unlink()  # which may be a link into the cache
+    predictions.write_text(content)
     shown = report(project, revision)
     assert f"workspace and {revision} are the same run" in shown
     assert f" {name} 30 " in shown  # among the classes
