@@ -78,7 +78,9 @@ def main() -> None:
             print(f"$ {command}", flush=True)
             return shell(command)
 
-        page.write_text(refreshed(page.read_text(), execute))
+        unfinished = page.with_name(f"{page.name}.part")
+        unfinished.write_text(refreshed(page.read_text(), execute))
+        unfinished.replace(page)
 
 
 def outputs(page: str) -> list[tuple[str, str]]:

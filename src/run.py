@@ -4,13 +4,12 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 import fetch
-from convline import datasets, params, runs, stage
+from convline import datasets, files, params, runs, stage
 from convline.download import NotDelivered, download, sources
 
 # The real handwritten digits that need no network; a hundredth of the images in more epochs
@@ -67,11 +66,11 @@ def out_of_reach(dataset: datasets.Dataset) -> bool:
     """Whether data/raw lacks a file of `dataset` that no source delivers."""
     if dataset.files == "scikit-learn":
         return False
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         try:
             for name, file in dataset.files.items():
                 if not (fetch.RAW / name).exists():
-                    download(sources(dataset, fetch.RAW), name, file, Path(folder) / name)
+                    download(sources(dataset, fetch.RAW), name, file, folder / name)
         except NotDelivered:
             return True
     return False
@@ -82,7 +81,8 @@ def change_params(changes: dict[str, object]) -> None:
     yaml = YAML()
     content = yaml.load(params.PARAMS)
     content.update(changes)
-    yaml.dump(content, params.PARAMS)
+    with files.written(params.PARAMS) as file:
+        yaml.dump(content, file)
 
 
 def result() -> str:

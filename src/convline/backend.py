@@ -8,13 +8,13 @@ import gc
 import importlib.util
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from convline.files import temporary_file
 from convline.params import Int, Schema
 from convline.stage import Problem
 
@@ -97,7 +97,7 @@ def _stderr_hidden() -> Iterator[None]:
     TensorFlow's libraries greet with notes that no log level silences
     (github.com/tensorflow/tensorflow/issues/100442).
     """
-    with tempfile.TemporaryFile() as notes:
+    with temporary_file() as notes:
         stderr = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:

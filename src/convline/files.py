@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,33 @@ def written(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise Problem(f"{path} cannot be written: {os_reason(error)}") from error
         raise
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for as long as the context lasts.
+
+    Raises `Problem` where the system refuses that, or a write within the context.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise _nothing_temporary(error) from error
+
+
+def temporary_file() -> IO[bytes]:
+    """A file without a name, gone once it is closed. Raises `Problem` where there can be none."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _nothing_temporary(error) from error
+
+
+def _nothing_temporary(error: OSError) -> Problem:
+    folder = tempfile.tempdir  # where Python found one
+    what = f"the temporary folder {folder} cannot be used" if folder else "no temporary folder"
+    return Problem(f"{what}: {os_reason(error)}; free space there or set TMPDIR to another")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

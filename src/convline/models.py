@@ -2,14 +2,13 @@
 
 import io
 import json
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from convline.files import written
+from convline.files import temporary_folder, written
 from convline.params import validate
 from convline.provenance import Record
 from convline.stage import Problem, one_line
@@ -24,10 +23,12 @@ def save(model: keras.Model, path: Path, made_from: Record) -> None:
     """
     without_optimizer = keras.Sequential(model.layers, name=model.name)
     without_optimizer.build(model.input_shape)
-    with written(path) as file, tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "model.keras"
+    with temporary_folder() as folder:
+        saved = folder / "model.keras"
         without_optimizer.save(saved)
-        file.write(canonical(saved.read_bytes(), made_from))
+        content = canonical(saved.read_bytes(), made_from)
+    with written(path) as file:
+        file.write(content)
 
 
 def canonical(archive: bytes, made_from: Record) -> bytes:

@@ -4,7 +4,6 @@ import base64
 import json
 import mimetypes
 import re
-import tempfile
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,6 +13,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from convline import runs
+from convline.files import temporary_folder
 from convline.stage import Problem, one_line
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -96,9 +96,9 @@ def figures(baseline: str | None) -> tuple[list[Figure], list[str]]:
 
     The plots are those of the workspace, beside those of `baseline` where it is given.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         command = ["diff", baseline] if baseline else ["show"]
-        plots = json.loads(runs.dvc_prints("plots", *command, "--out", folder, "--json"))
+        plots = json.loads(runs.dvc_prints("plots", *command, "--out", str(folder), "--json"))
         drawn = [
             _figure(name, plot) for name, parts in plots.get("data", {}).items() for plot in parts
         ]

@@ -2,11 +2,12 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from convline.files import write_json, written
+from convline.files import temporary_file, temporary_folder, write_json, written
 from convline.stage import Problem
 
 
@@ -76,3 +77,23 @@ def test_json_is_indented_utf_8(tmp_path: Path) -> None:
     assert json.loads(text) == content
     assert text.startswith('{\n  "名": "あ",\n')
     assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("use", [lambda: temporary_folder().__enter__(), temporary_file])
+def test_nowhere_to_write_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[], object]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr("tempfile.tempdir", str(nowhere))
+    with pytest.raises(Problem) as caught:
+        use()
+    line = str(caught.value)
+    assert line.startswith(f"the temporary folder {nowhere} cannot be used: {nowhere}/")
+    assert line.endswith(": No such file or directory; free space there or set TMPDIR to another")
+
+
+def test_no_temporary_folder_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tempfile._get_default_tempdir", Path("/no/such").read_bytes)
+    with pytest.raises(Problem, match=r"^no temporary folder: .*; free space there or set TMPDIR"):
+        temporary_file()

@@ -132,6 +132,34 @@ def test_it_holds_no_optimizer_and_no_time(folder: Path, name: str) -> None:
         assert "layers" in content
 
 
+@pytest.mark.parametrize("full", ["missing", "full"])
+def test_a_temporary_folder_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """Keras writes there first: what was at the model's path stays."""
+    from convline import models, network
+
+    def save(self: object, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[2], conv_kernels=[3]))
+    path = tmp_path / "model.keras"
+    path.write_bytes(b"as it was")
+    folder = tmp_path / "nowhere" if full == "missing" else tmp_path
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    if full == "full":
+        monkeypatch.setattr(type(model), "save", save)
+    reason = "No space left on device" if full == "full" else f"{folder}.*: No such file"
+    with pytest.raises(
+        Problem,
+        match=f"^the temporary folder {folder} cannot be used: {reason}.*; free space there or set "
+        "TMPDIR to another$",
+    ):
+        models.save(model, path)
+    assert path.read_bytes() == b"as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_shared_objects_are_numbered_by_appearance() -> None:
     from convline import models
 
