@@ -1,8 +1,14 @@
 # `make` lists the targets. GPU=1 before or after any of them takes the lock with CUDA.
 
+# A value from outside stays one: make never expands it, and a recipe has it as "$$REV", which its
+# shell never runs.
+REV ?= main
+override REV := $(value REV)
+override GPU := $(value GPU)
+export REV
+
 LOCK := requirements$(if $(GPU),-gpu).txt
 BIN := .venv/bin
-REV := main
 # The first Python of a supported version, outside any environment that is active
 PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,$(shell $(python) -c \
 	'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys._base_executable)' 2>/dev/null)))
@@ -30,7 +36,7 @@ tutorial fast accurate: install
 
 .PHONY: report
 report: install ## Write report.html: the last run beside that of REV, main unless given
-	@python src/report.py "$(REV)"
+	@python src/report.py -- "$$REV"
 
 .PHONY: gate
 gate: install ## Check the last run against the gate of params.yaml

@@ -8,6 +8,7 @@ servers on this machine instead.
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,9 @@ class Shell:
         for named, standing_in in self.addresses.items():
             real = real.replace(named, standing_in)
         with tempfile.NamedTemporaryFile("r") as ended_in:
+            script = f'{real}\nstatus=$?; pwd > "$1"; exit $status'
             result = subprocess.run(
-                ["bash", "-c", f"{real}\nstatus=$?; pwd > {ended_in.name}; exit $status"],  # noqa: S607
+                ["bash", "-c", script, "bash", ended_in.name],  # noqa: S607
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.PIPE,
@@ -47,7 +49,7 @@ class Shell:
                 text=True,
                 check=False,
             )
-            self.folder = Path(ended_in.read().strip())
+            self.folder = Path(ended_in.read().removesuffix("\n"))
         if result.returncode:
             sys.exit(f"{command} ended with exit code {result.returncode}:\n{result.stdout}")
         output = result.stdout
@@ -63,10 +65,11 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         clone = folder / "convline"
         shell = Shell(folder, os.environ | {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"})
-        shell(f"git clone --quiet --origin source {REPOSITORY} {clone}")
-        shell(f"ln -s {sys.prefix} {clone}/.venv")
-        shell(f"cd {clone} && git config user.name A && git config user.email a@example.com")
-        shell(f"dvc cache dir --local {REPOSITORY}/.dvc/cache && dvc checkout")
+        repository, cache = shlex.quote(str(REPOSITORY)), shlex.quote(f"{REPOSITORY}/.dvc/cache")
+        shell(f"git clone --quiet --origin source {repository} convline && cd convline")
+        shell(f"ln -s {shlex.quote(sys.prefix)} .venv")
+        shell("git config user.name A && git config user.email a@example.com")
+        shell(f"dvc cache dir --local {cache} && dvc checkout")
         if "example.com" in page.read_text():
             sys.path.append(str(REPOSITORY / "tests"))
             import servers

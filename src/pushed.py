@@ -11,6 +11,7 @@ which asks for names alone, sends it again.
 
 import argparse
 import json
+import shlex
 import sys
 from contextlib import suppress
 
@@ -91,7 +92,8 @@ def check(repo: Repo, name: str, revision: str, repair: bool) -> bool:
         for path in lists:
             remote.fs.rm_file(path)
     elif lists:
-        advice = f"run `python src/pushed.py --repair {short(revision)}`, and then {advice}"
+        command = f"python src/pushed.py --repair {shlex.quote(short(revision))}"
+        advice = f"run `{command}`, and then {advice}"
     print(
         f"pushed: FAILED: the remote {name!r} lacks {', '.join(lost)} of {short(revision)}: "
         f"{advice}",
@@ -124,7 +126,7 @@ def way_out(repo: Repo, revision: str, wanted: Objects, *, cached: bool) -> str:
         if resolve_rev(repo.scm, revision) == repo.scm.get_rev():
             commands = ["git stash", *commands, "git stash pop"]
         else:
-            commands = [f"git checkout {short(revision)}", *commands]
+            commands = [f"git checkout {shlex.quote(short(revision))}", *commands]
     run = f"`{' && '.join(commands)}`"
     if cached:
         return f"run {run}"

@@ -41,6 +41,18 @@ def test_every_command_runs_and_prints_the_like(
         assert words(output) == words(shown), command
 
 
+@pytest.mark.slow
+def test_a_path_is_never_run(reproduced: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "it's ;touch x;"
+    folder.mkdir()
+    project = reproduced.copy(folder / "project")
+    page = project.path / "page.md"
+    page.write_text("```console\n$ git log -1 --format=%s\n```\n")
+    project.run("python", "docs/console.py", "page.md", TMPDIR=str(folder))
+    assert page.read_text() == "```console\n$ git log -1 --format=%s\nReproduce\n```\n"
+    assert project.run("git", "status", "--porcelain").stdout == "?? page.md\n"
+
+
 def test_the_commands_are_found() -> None:
     commands = [command for command, _ in console.outputs(PAGES["experiments"])]
     for expected in ("exp run", "exp show", "exp diff", "exp apply", "exp branch", "queue start"):

@@ -57,6 +57,34 @@ def test_without_a_fitting_python_it_says_so(clone: Project) -> None:
     assert "Python 3.11, 3.12 or 3.13 is needed" in result.stderr
 
 
+HOSTILE = '"; touch a; "$(shell touch b)`touch c`$(touch d)'
+
+
+def run_with(project: Project, given: str, target: str, name: str, value: str) -> str:
+    """What `make target` says, where it has to fail, of a variable from the place `given`."""
+    if given == "environment":
+        result = project.run("make", target, ok=False, **{name: value})
+    else:
+        result = project.run("make", target, f"{name}={value}", ok=False)
+    assert result.returncode == 2
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    return result.stderr
+
+
+@pytest.mark.parametrize("given", ["environment", "command line"])
+def test_a_value_is_never_run(installed: Project, given: str) -> None:
+    said = run_with(installed, given, "report", "REV", HOSTILE)
+    assert f"report: there is no branch, tag, commit or experiment {HOSTILE!r}" in said
+    run_with(installed, given, "nothing", "GPU", "$(shell touch a)")
+
+
+@pytest.mark.parametrize("branch", ['x";touch${IFS}y;"', "--help"])
+def test_a_branch_of_any_name_is_reported_on(installed: Project, branch: str) -> None:
+    installed.run("git", "update-ref", f"refs/heads/{branch}", "HEAD")
+    said = run_with(installed, "command line", "report", "REV", branch)
+    assert "report: workspace has no dvc.lock" in said
+
+
 @pytest.mark.parametrize("lock", ["requirements.txt", "requirements-gpu.txt"])
 def test_the_lock_is_hashed_and_names_no_index(lock: str) -> None:
     entries = (REPOSITORY / lock).read_text().replace("\\\n", "").splitlines()

@@ -111,11 +111,14 @@ def test_what_is_pushed_counts_and_not_what_is_checked_out(project: Project) -> 
     assert git_push(project, "v1") == f"pushed: {LACKS}v1: run `git checkout v1 && dvc push`"
     advice = f"run `git checkout {commit} && dvc push`"
     assert git_push(project, third) == f"pushed: {LACKS}{commit}: {advice}"
-    advice = git_push(project, "main:copy", "other")
-    assert advice == f"pushed: {LACKS}other: run `git checkout other && dvc push`"
 
+    odd = 'x";touch${IFS}y;"'  # a name that a shell would run
+    project.run("git", "branch", odd, "other")
+    advice = git_push(project, "main:copy", odd)
+    assert advice == f"pushed: {LACKS}{odd}: run `git checkout '{odd}' && dvc push`"
     obey(project, advice)
     project.run("git", "checkout", "--quiet", "main")
+    assert not (project.path / "y").exists()
     assert git_push(project, "main:copy", "other", "v1", third) == ""
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from conftest import REPOSITORY, Project
+from convline import markdown
 
 WORKFLOW = REPOSITORY / ".github/workflows/pull-request.yml"
 LINTERS = [
@@ -87,8 +88,8 @@ class GitHub:
         """Run the job on main, as after a push."""
         return self.run("push", "refs/heads/main", "refs/remotes/origin/main")
 
-    def pull_request(self, *, fork: bool = True, **params: object) -> Outcome:
-        """Run the job for a pull request, which changes the README and `params`."""
+    def pull_request(self, *, base: str = "main", fork: bool = True, **params: object) -> Outcome:
+        """Run the job for a pull request to `base`, which changes the README and `params`."""
         self.git("checkout", "--quiet", "-b", "requested")
         self.repository.set_params(**params)
         (self.repository.path / "README.md").write_text("Changed\n")
@@ -99,7 +100,7 @@ class GitHub:
         self.git("checkout", "--quiet", "main")
         self.git("branch", "--quiet", "-D", "requested")
         return self.run(
-            "pull_request", "refs/pull/1/merge", "refs/remotes/pull/1/merge", base="main", fork=fork
+            "pull_request", "refs/pull/1/merge", "refs/remotes/pull/1/merge", base=base, fork=fork
         )
 
     def run(
@@ -192,13 +193,21 @@ def stored(project: Project, tmp_path: Path) -> GitHub:
 
 @slow
 def test_an_unchanged_pipeline_runs_nothing(stored: GitHub, tmp_path: Path) -> None:
-    """Nor does it pull anything but the predictions. A fork does not answer for the remote."""
-    outcome = stored.pull_request()
+    """Nor does it pull anything but the predictions. A fork does not answer for the remote.
+
+    The base branch has a name that a shell would run, and Markdown change.
+    """
+    odd = "x`touch>y`|<b>"
+    stored.git("branch", odd)
+    outcome = stored.pull_request(base=odd)
     assert outcome.failed_step is None, outcome.output
-    assert "- pushed: FAILED: the remote 'storage' lacks models/model.keras of " in outcome.summary
+    assert not (tmp_path / "checkout/y").exists()
+    assert (
+        "    pushed: FAILED: the remote 'storage' lacks models/model.keras of " in outcome.summary
+    )
     assert outcome.ran == []
-    assert "**No evidence of a difference between `workspace` and `main`" in outcome.summary
-    assert re.search("gate: passed largest_fall: .* release ", outcome.summary)
+    assert f"between `workspace` and {markdown.code(odd)} on" in outcome.summary
+    assert re.search("    gate: passed largest_fall: .* release ", outcome.summary)
     assert "gives other results here" not in outcome.summary
     assert outcome.artifacts == ["report.html"]
     assert not (tmp_path / "checkout/data").exists()
@@ -210,7 +219,7 @@ def test_data_that_were_not_pushed_fail_the_job(stored: GitHub) -> None:
     outcome = stored.pull_request(fork=False)
     assert outcome.failed_step == CHECK, outcome.output
     assert re.search(
-        "- pushed: FAILED: .* lacks models/model.keras of [0-9a-f]{40}: the cache here lacks",
+        "    pushed: FAILED: .* lacks models/model.keras of [0-9a-f]{40}: the cache here lacks",
         outcome.summary,
     )
     assert "gate: passed largest_fall" in outcome.summary
@@ -218,7 +227,7 @@ def test_data_that_were_not_pushed_fail_the_job(stored: GitHub) -> None:
     stored.repository.dvc("push")
     outcome = stored.push()
     assert outcome.failed_step is None, outcome.output
-    assert "- pushed: the remote 'storage' has all 15 outputs of " in outcome.summary
+    assert "    pushed: the remote 'storage' has all 15 outputs of " in outcome.summary
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +266,7 @@ def test_what_is_nowhere_to_be_had_is_computed(pushed: Outcome) -> None:
     assert pushed.ran == STAGES
     assert "### The run of this change gives other results here" in pushed.summary
     assert " dvc.lock | " in pushed.summary
-    assert "- pushed: no default remote is configured" in pushed.summary
+    assert "    pushed: no default remote is configured" in pushed.summary
 
 
 @slow
@@ -276,7 +285,7 @@ def test_what_the_job_on_main_computed_is_not_computed_again(
 def test_a_changed_parameter_reruns_only_what_it_affects(requested: Outcome) -> None:
     """The run of main comes from the cache, although its dvc.lock names another one."""
     assert requested.ran == ["train", "evaluate"]
-    assert "### The run of main gives other results here" in requested.summary
+    assert "### The run of the base branch gives other results here" in requested.summary
     assert "### The run of this change gives other results here" in requested.summary
     assert "**workspace is worse than main on the 90 test images of tiny**" in requested.summary
 
@@ -285,7 +294,7 @@ def test_a_changed_parameter_reruns_only_what_it_affects(requested: Outcome) -> 
 @shared
 def test_a_failing_gate_fails_the_job_and_hides_nothing(requested: Outcome) -> None:
     assert requested.failed_step == "Gate", requested.output
-    assert "- gate: FAILED least_accuracy" in requested.summary
-    assert "- gate: FAILED largest_fall" in requested.summary
-    assert "- pushed: no default remote is configured" in requested.summary
+    assert "    gate: FAILED least_accuracy" in requested.summary
+    assert "    gate: FAILED largest_fall" in requested.summary
+    assert "    pushed: no default remote is configured" in requested.summary
     assert requested.artifacts == ["report.html"]

@@ -155,7 +155,7 @@ def test_a_temporary_folder_without_room(
         match=f"^the temporary folder {folder} cannot be used: {reason}.*; free space there or set "
         "TMPDIR to another$",
     ):
-        models.save(model, path)
+        models.save(model, path, inprocess.MADE_FROM)
     assert path.read_bytes() == b"as it was"
     assert list(tmp_path.iterdir()) == [path]
 
