@@ -1,9 +1,12 @@
 """The Makefile and what `make run` does, through the real make."""
 
+import hashlib
 import json
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -41,20 +44,22 @@ def test_an_installed_environment_is_not_installed_again(installed: Project) -> 
     assert installed.run("make", "install").stdout == ""
     with (installed.path / "requirements.txt").open("a") as lock:
         lock.write("# changed\n")
-    assert "pip install" in installed.run("make", "install", "--dry-run", "GPU=").stdout
+    assert "nowhere is none" in installed.run("make", "install", "PYTHON=nowhere", ok=False).stderr
 
 
 def test_the_gpu_switch_takes_its_lock(installed: Project) -> None:
     commands = installed.run("make", "install", "--dry-run", "GPU=1").stdout
-    assert "--require-hashes -r requirements-gpu.txt" in commands
+    assert "environment/install.sh requirements-gpu.txt" in commands
     assert "\ntensorflow-cpu" not in (REPOSITORY / "requirements-gpu.txt").read_text()
     assert "\nnvidia-cudnn" in (REPOSITORY / "requirements-gpu.txt").read_text()
 
 
-def test_without_a_fitting_python_it_says_so(clone: Project) -> None:
-    result = clone.run("make", "install", "PYTHON=", ok=False)
+def test_without_a_fitting_python_it_says_so(clone: Project, tmp_path: Path) -> None:
+    make = shutil.which("make")
+    assert make
+    result = clone.run(make, "install", ok=False, PATH=str(tmp_path))
     assert result.returncode == 2
-    assert "Python 3.11, 3.12 or 3.13 is needed" in result.stderr
+    assert "make: Python 3.11, 3.12 or 3.13 is needed; if it is" in result.stderr
 
 
 HOSTILE = '"; touch a; "$(shell touch b)`touch c`$(touch d)'
@@ -76,6 +81,8 @@ def test_a_value_is_never_run(installed: Project, given: str) -> None:
     said = run_with(installed, given, "report", "REV", HOSTILE)
     assert f"report: there is no branch, tag, commit or experiment {HOSTILE!r}" in said
     run_with(installed, given, "nothing", "GPU", "$(shell touch a)")
+    (installed.path / ".venv").unlink()
+    assert f"{HOSTILE} is none" in run_with(installed, given, "install", "PYTHON", HOSTILE)
 
 
 @pytest.mark.parametrize("branch", ['x";touch${IFS}y;"', "--help"])
@@ -171,6 +178,108 @@ def test_a_new_environment_leaves_one_that_is_linked_alone(clone: Project, tmp_p
     assert clone.run("make", "install", f"PYTHON={python}", ok=False).returncode == 2
     assert (tmp_path / "shared/kept").exists()
     assert not (clone.path / ".venv").is_symlink()
+
+
+@pytest.fixture
+def tiny(clone: Project, tmp_path: Path) -> Project:
+    """A clone whose lock lists one empty package, which pip finds in a folder."""
+    wheel = tmp_path / "links/tiny-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with ZipFile(wheel, "w") as archive:
+        for name, text in {
+            "tiny.py": "",
+            "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
+            "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+            "tiny-1.0.dist-info/RECORD": "",
+        }.items():
+            archive.writestr(name, text)
+    checksum = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (clone.path / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{checksum}\n")
+    clone.shell = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
+    return clone
+
+
+def test_the_environment_is_installed_nowhere_else(tiny: Project, tmp_path: Path) -> None:
+    """Whatever pip is told by variables, and whatever the path of Python."""
+    python = tmp_path / "a python/python3"
+    python.parent.mkdir()
+    python.symlink_to(Path(sys.base_prefix) / "bin/python3")
+    tiny.shell |= {"PYTHON": str(python), "PIP_PYTHON": sys.executable, "PIP_USER": "1"}
+    for name in ("PIP_PREFIX", "PIP_ROOT", "PIP_TARGET"):
+        tiny.shell[name] = str(tmp_path / "elsewhere")
+    tiny.run("make", "install")
+    home = (tiny.path / ".venv/pyvenv.cfg").read_text().splitlines()[0]
+    assert home == f"home = {python.parent}"
+    tiny.run(".venv/bin/python", "-c", "import tiny")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_environment_that_pip_put_elsewhere_does_not_count(
+    tiny: Project, tmp_path: Path
+) -> None:
+    configuration = tmp_path / "pip.conf"
+    configuration.write_text(f"[install]\ntarget = {tmp_path}/elsewhere\n")
+    result = tiny.run("make", "install", ok=False, PIP_CONFIG_FILE=str(configuration))
+    assert result.returncode == 2
+    assert "make: pip did not put tiny into .venv: `" in result.stderr
+    assert not (tiny.path / ".venv/bin/installed.txt").exists()
+
+
+def test_two_installations_take_turns(tiny: Project) -> None:
+    makes = [tiny.start("make", "install") for _ in range(2)]
+    outputs = sorted(make.communicate(timeout=100)[0] for make in makes)
+    assert [make.returncode for make in makes] == [0, 0], outputs
+    installing, waiting = outputs
+    assert installing.startswith("Installing requirements.txt into .venv")
+    assert waiting == "Waiting for another `make`, which installs into .venv\n"
+    tiny.run(".venv/bin/python", "-c", "import tiny")
+
+
+@pytest.fixture
+def older(clone: Project) -> Project:
+    """A clone with an environment from before it had a startup file, and this one's packages."""
+    clone.run(f"{sys.base_prefix}/bin/python3", "-m", "venv", "--without-pip", ".venv")
+    shutil.copy(clone.path / "requirements.txt", clone.path / ".venv/bin/installed.txt")
+    (packages,) = (clone.path / ".venv/lib").glob("python3*/site-packages")
+    (packages / "path_first.pth").write_text("import nothing\n")
+    (packages / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return clone
+
+
+def test_an_older_environment_gets_the_startup_file(older: Project) -> None:
+    for _ in range(2):
+        assert older.run("make", "install").stdout == ""
+        show = "import os; print(os.environ['PATH'].split(os.pathsep)[0])"
+        first = older.run(".venv/bin/python", "-c", show)
+        assert first.stdout == f"{older.path}/.venv/bin\n"
+        assert first.stderr == ""  # where a line of a .pth file fails, Python says so
+
+
+@pytest.fixture
+def noted(clone: Project) -> Project:
+    """A clone whose environment has programs that only note in `ran` what they should have run."""
+    programs = clone.path / ".venv/bin"
+    packages = clone.path / ".venv/lib/python3.11/site-packages"
+    for folder in (programs, packages):
+        folder.mkdir(parents=True)
+    shutil.copy(clone.path / "requirements.txt", programs / "installed.txt")
+    shutil.copy(clone.path / "environment/convline_startup.py", packages)
+    for name in ("python", "ruff", "mypy", "uv"):
+        program = programs / name
+        program.write_text('#!/bin/sh\n[ "$1" != src/run.py ] || sleep 0.5\necho "$0 $1" >> ran\n')
+        program.chmod(0o755)
+    return clone
+
+
+def test_make_runs_the_programs_of_the_environment(noted: Project, tmp_path: Path) -> None:
+    """By their paths: GNU make 3.81 starts some by a PATH of its own."""
+    for name in ("python", "ruff", "mypy", "uv"):
+        (tmp_path / name).write_text("#!/bin/sh\necho not that of the environment >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"PATH={tmp_path}:{noted.environment['PATH']}"
+    targets = ("run", "tutorial", "report", "gate", "test", "lock", "hooks")
+    assert noted.run("make", path, *targets).stderr == ""
+    assert len((noted.path / "ran").read_text().splitlines()) == 10
 
 
 def git_settings(project: Project) -> str:
