@@ -6,7 +6,7 @@ REV ?= main
 override REV := $(value REV)
 override PYTHON := $(value PYTHON)
 override GPU := $(value GPU)
-export REV PYTHON
+export REV PYTHON GPU
 
 LOCK := requirements$(if $(GPU),-gpu).txt
 BIN := .venv/bin

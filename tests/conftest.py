@@ -60,8 +60,8 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """Variables for its commands: this Python first, nothing of make or S3 from outside."""
-        foreign = ("MAKE", "AWS_")
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+        foreign = re.compile("MAKE|AWS_|(PYTHON|REV)$")
+        inherited = {key: value for key, value in os.environ.items() if not foreign.match(key)}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CONVLINE_MIRROR": str(self.mirror),

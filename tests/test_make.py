@@ -44,7 +44,8 @@ def test_an_installed_environment_is_not_installed_again(installed: Project) -> 
     assert installed.run("make", "install").stdout == ""
     with (installed.path / "requirements.txt").open("a") as lock:
         lock.write("# changed\n")
-    assert "nowhere is none" in installed.run("make", "install", "PYTHON=nowhere", ok=False).stderr
+    result = installed.run("make", "install", "GPU=", "PYTHON=nowhere", ok=False)
+    assert "nowhere is none" in result.stderr
 
 
 def test_the_gpu_switch_takes_its_lock(installed: Project) -> None:
@@ -195,7 +196,7 @@ def tiny(clone: Project, tmp_path: Path) -> Project:
             archive.writestr(name, text)
     checksum = hashlib.sha256(wheel.read_bytes()).hexdigest()
     (clone.path / "requirements.txt").write_text(f"tiny==1.0 --hash=sha256:{checksum}\n")
-    clone.shell = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
+    clone.shell = {"GPU": "", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
     return clone
 
 
@@ -243,6 +244,7 @@ def older(clone: Project) -> Project:
     (packages,) = (clone.path / ".venv/lib").glob("python3*/site-packages")
     (packages / "path_first.pth").write_text("import nothing\n")
     (packages / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    clone.shell = {"GPU": ""}
     return clone
 
 
@@ -253,6 +255,20 @@ def test_an_older_environment_gets_the_startup_file(older: Project) -> None:
         first = older.run(".venv/bin/python", "-c", show)
         assert first.stdout == f"{older.path}/.venv/bin\n"
         assert first.stderr == ""  # where a line of a .pth file fails, Python says so
+
+
+def test_a_safe_path_keeps_no_script_from_its_modules(older: Project, tmp_path: Path) -> None:
+    """A script's own: that of a copy of the project has the copy's."""
+    older.run("make", "install")
+    older.shell["PYTHONSAFEPATH"] = "1"
+    older.run(".venv/bin/python", "-m", "dvc", "repro", "fetch")
+    copy = older.copy(tmp_path / "copy")
+    with (copy.path / "src/convline/__init__.py").open("a") as module:
+        module.write('print("the copy")\n')
+    for script, modules in (("src", ""), (f"{copy.path}/src", "the copy\n")):
+        result = older.run(".venv/bin/python", f"{script}/compare.py", ok=False)
+        assert result.stdout == modules
+        assert result.stderr == "compare: main has no dvc.lock: `dvc repro` there\n"
 
 
 @pytest.fixture
@@ -268,6 +284,7 @@ def noted(clone: Project) -> Project:
         program = programs / name
         program.write_text('#!/bin/sh\n[ "$1" != src/run.py ] || sleep 0.5\necho "$0 $1" >> ran\n')
         program.chmod(0o755)
+    clone.shell = {"GPU": ""}
     return clone
 
 
