@@ -1,5 +1,12 @@
 # `make` lists the targets. GPU=1 before or after any of them takes the lock with CUDA.
 
+ifneq ($(findstring :,$(CURDIR)),)
+$(error $(CURDIR) has a colon, which no entry of PATH can have: move this clone)
+endif
+
+# Each target is there before the next one begins, also with -j
+.NOTPARALLEL:
+
 # A value from outside stays one: make never expands it, and a recipe has it as "$$REV", which its
 # shell never runs.
 REV ?= main

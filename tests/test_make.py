@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 import sysconfig
@@ -297,6 +298,19 @@ def test_make_runs_the_programs_of_the_environment(noted: Project, tmp_path: Pat
     targets = ("run", "tutorial", "report", "gate", "test", "lock", "hooks")
     assert noted.run("make", path, *targets).stderr == ""
     assert len((noted.path / "ran").read_text().splitlines()) == 10
+
+
+def test_targets_take_turns(noted: Project) -> None:
+    noted.run("make", "-j8", "run", "report", "gate")
+    ran = (noted.path / "ran").read_text()
+    assert re.findall(r"src/(\w+)", ran) == ["run", "report", "gate"]
+
+
+def test_a_colon_in_the_path_is_refused(clone: Project, tmp_path: Path) -> None:
+    result = clone.copy(tmp_path / "a:b").run("make", ok=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert "a:b has a colon, which no entry of PATH can have: move this clone" in line
 
 
 def git_settings(project: Project) -> str:
