@@ -50,7 +50,7 @@ def install(lock: Path, turn: int) -> None:
 
     Exits where that fails, or where the packages are not in it afterwards.
     """
-    print(f"Installing {lock} into .venv (two minutes, once)", flush=True)
+    print(f"Installing {lock} into .venv (2.3 GB, once)", flush=True)
     if VENV.is_symlink():
         VENV.unlink()
     elif VENV.exists():
