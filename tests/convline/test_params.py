@@ -336,7 +336,8 @@ sys.meta_path.insert(0, Refuse())
         ("preprocess", "validation_size", 0, "validation_size is 0; it should be greater"),
         ("train", "learning_rate", "fast", "learning_rate is 'fast'; it should be a valid number"),
         ("train", "epoch", 5, "no stage reads the key 'epoch'; did you mean epochs?"),
-        ("evaluate", "loss", "mse", "loss is 'mse'; it should be 'categorical_crossentropy', "),
+        ("train", "loss", "mse", "loss is 'mse'; it should be 'categorical_crossentropy', "),
+        ("evaluate", "threads", 0, "threads is 0; it should be greater"),
     ],
 )
 def test_a_stage_refuses_before_it_imports_keras(
