@@ -43,14 +43,19 @@ gate: install ## Check the last run against the gate of params.yaml
 
 .PHONY: hooks
 hooks: install ## Teach git to check for the data before a push, and to merge dvc.lock
-	@hook="$$(git rev-parse --git-path hooks)/pre-push" && \
-	if [ ! -e "$$hook" ] && [ -z "$$(git config core.hooksPath)" ]; then \
-		mkdir -p "$$(dirname "$$hook")" && ln -sf ../../hooks/pre-push "$$hook"; \
+	@hook="$$(git rev-parse --git-path hooks)/pre-push"; \
+	if [ -z "$$(git config core.hooksPath)" ] && \
+			{ [ ! -e "$$hook" ] || [ "$$(readlink "$$hook")" = ../../hooks/pre-push ]; }; then \
+		mkdir -p "$$(dirname "$$hook")" && rm -f "$$hook" && \
+		printf '%s\n' '#!/bin/sh' '# From `make hooks`. Git runs it at the top of each worktree.' \
+			'[ ! -e src/pushed.py ] || exec hooks/pre-push "$$@"' > "$$hook" && chmod +x "$$hook"; \
 	elif ! grep -qsE "src/pushed.py|hooks/pre-push" "$$hook"; then \
 		echo "make: $$hook is not ours to change: let it run hooks/pre-push" >&2; exit 1; \
 	fi
 	@git config merge.dvc-lock.name "Merge dvc.lock stage by stage"
-	@git config merge.dvc-lock.driver "$(BIN)/python src/merge_lock.py %O %A %B"
+	@# A branch may be older than hooks/python
+	@git config merge.dvc-lock.driver \
+		'$$(ls hooks/python 2>/dev/null || echo .venv/bin/python) src/merge_lock.py %O %A %B'
 	@git config merge.dvc-lock.recursive binary
 	@git config merge.ours.driver true
 

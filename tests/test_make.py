@@ -320,25 +320,63 @@ def git_settings(project: Project) -> str:
     return project.run("git", "config", "--local", "--list").stdout + content
 
 
-def test_hooks_once_and_again(installed: Project) -> None:
+NOT_CHECKED = "pushed: no default remote is configured, so nothing was checked\n"
+
+
+def push(project: Project, ok: bool = True) -> tuple[str, str]:
+    """What git prints of a push to ../origin.git, on stdout and stderr."""
+    shutil.rmtree(project.path / "../origin.git", ignore_errors=True)
+    project.run("git", "init", "--quiet", "--bare", "../origin.git")
+    result = project.run("git", "push", "--quiet", "../origin.git", "HEAD:refs/heads/main", ok=ok)
+    assert bool(result.returncode) != ok
+    return result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("link", [None, "../../hooks/pre-push", "/nowhere/hooks/pre-push"])
+def test_hooks_once_and_again(installed: Project, link: str | None) -> None:
+    """Where there is a link, an older `make hooks` made it. It may lead nowhere."""
+    if link:
+        (installed.path / ".git/hooks/pre-push").symlink_to(link)
+    before = (installed.path / "hooks/pre-push").read_text()
     installed.run("make", "hooks")
     settings = git_settings(installed)
-    assert "merge.dvc-lock.driver=.venv/bin/python src/merge_lock.py %O %A %B" in settings
+    assert "|| echo .venv/bin/python) src/merge_lock.py %O %A %B\n" in settings
     assert "merge.ours.driver=true" in settings
-    assert (installed.path / ".git/hooks/pre-push").readlink() == Path("../../hooks/pre-push")
+    assert not (installed.path / ".git/hooks/pre-push").is_symlink()
+    assert (installed.path / "hooks/pre-push").read_text() == before
     installed.run("make", "hooks")
     assert git_settings(installed) == settings
+    assert push(installed) == (NOT_CHECKED, "")
 
 
-def test_the_hook_serves_a_linked_worktree(installed: Project, tmp_path: Path) -> None:
-    installed.run("git", "worktree", "add", "--quiet", "../tree")
-    tree = Project(tmp_path / "tree", installed.mirror)
+CHECKOUTS = {
+    "a worktree": "git worktree add --quiet ../super/tree",
+    "a separate git directory": "git clone --quiet --separate-git-dir ../git . ../super/tree",
+    "a submodule": """git init --quiet ../super; project=$PWD; cd ../super
+        git -c protocol.file.allow=always submodule --quiet add "$project" tree""",
+}
+
+
+@pytest.mark.parametrize("checkout", CHECKOUTS)
+def test_the_hook_serves(checkout: str, installed: Project, tmp_path: Path) -> None:
+    installed.run("bash", "-ec", CHECKOUTS[checkout])
+    tree = Project(tmp_path / "super/tree", installed.mirror)
     tree.install()
     tree.run("make", "hooks")
-    tree.run("git", "init", "--quiet", "--bare", "../origin.git")
-    for worktree in (tree, installed):
-        checked = worktree.run("git", "push", "--quiet", "../origin.git", "HEAD").stdout
-        assert checked == "pushed: no default remote is configured, so nothing was checked\n"
+    assert push(tree) == (NOT_CHECKED, "")
+    if checkout == "a worktree":
+        assert push(installed) == (NOT_CHECKED, "")
+        (tree.path / ".venv").unlink()
+        assert push(tree, ok=False)[1].splitlines()[0] == (
+            f"pushed: {tree.path} has no environment: run `make install` there, then push again"
+        )
+
+
+def test_a_commit_without_the_check_is_pushed(installed: Project) -> None:
+    installed.run("make", "hooks")
+    installed.run("git", "rm", "-r", "--quiet", "hooks", "src")
+    installed.commit("Remove all")
+    assert push(installed) == ("", "")
 
 
 def test_a_hook_of_somebody_else_stays(installed: Project) -> None:

@@ -193,6 +193,30 @@ def test_without_make_hooks_git_merges_the_text(clone: Project) -> None:
     assert "<<<<<<< HEAD" in (clone.path / "dvc.lock").read_text()
 
 
+@pytest.mark.parametrize("older", ["configuration", "branch"])
+def test_what_is_older_merges_too(hooked: Project, older: str) -> None:
+    """Until `make hooks` again; a branch that began before hooks/python."""
+    if older == "branch":
+        (hooked.path / "hooks/python").unlink()
+    else:
+        driver = ".venv/bin/python src/merge_lock.py %O %A %B"
+        hooked.run("git", "config", "merge.dvc-lock.driver", driver)
+    ours, theirs = changed(LOCK, "--ours", "fetch"), changed(LOCK, "--theirs", "evaluate")
+    assert merges(hooked, LOCK, ours, theirs) == changed(ours, "--theirs", "evaluate")
+
+
+def test_without_an_environment_the_merge_waits_for_one(hooked: Project) -> None:
+    (hooked.path / ".venv").unlink()
+    ours, theirs = changed(LOCK, "--ours", "fetch"), changed(LOCK, "--theirs", "evaluate")
+    lock, line = stops(hooked, LOCK, ours, theirs)
+    assert lock == ours
+    advice = f"run `make install && git checkout --merge dvc.lock && {FINISH}`"
+    assert line == f"merge_lock: {hooked.path} has no environment: {advice}"
+    hooked.install()
+    hooked.run("bash", "-ec", "make install && git checkout --merge dvc.lock")
+    assert (hooked.path / "dvc.lock").read_text() == changed(ours, "--theirs", "evaluate")
+
+
 @pytest.fixture(scope="module")
 def branches(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Three branches from main, each reproduced. Tests leave them as they are.
