@@ -1,14 +1,14 @@
 # `make` lists the targets. GPU=1 before or after any of them takes the lock with CUDA.
 
 ifneq ($(findstring :,$(CURDIR)),)
-$(error $(CURDIR) has a colon, which no entry of PATH can have: move this clone)
+$(error $(CURDIR) has a colon, which PATH cannot hold: move this clone)
 endif
 
-# Each target is there before the next one begins, also with -j
+# With -j too, a target waits for the one before it
 .NOTPARALLEL:
 
-# A value from outside stays one: make never expands it, and a recipe has it as "$$REV", which its
-# shell never runs.
+# Values from the command line or the environment may hold anything: make never expands them, and
+# recipes read them as "$$REV", so that the shell never runs them.
 REV ?= main
 override REV := $(value REV)
 override PYTHON := $(value PYTHON)
@@ -43,7 +43,7 @@ gate: install ## Check the last run against the gate of params.yaml
 
 .PHONY: hooks
 hooks: install ## Teach git to check for the data before a push, and to merge dvc.lock
-	@hook="$$(git rev-parse --git-path hooks)/pre-push"; \
+	@hook="$$(git rev-parse --git-path hooks)/pre-push" && \
 	if [ -z "$$(git config core.hooksPath)" ] && \
 			{ [ ! -e "$$hook" ] || [ "$$(readlink "$$hook")" = ../../hooks/pre-push ]; }; then \
 		mkdir -p "$$(dirname "$$hook")" && rm -f "$$hook" && \
@@ -70,15 +70,16 @@ lint: install ## Lint and check the types
 	@$(BIN)/mypy
 
 .PHONY: install
-install: ## Create .venv with what the lock lists
+install: ## Create .venv with what the lock lists; PYTHON names the Python for it
 	@test -x $(BIN)/python && cmp -s $(LOCK) $(BIN)/installed.txt && \
-	cmp -s environment/convline_startup.py $(BIN)/../lib/python3*/site-packages/convline_startup.py || \
+	cmp -s environment/convline_startup.py .venv/lib/python3*/site-packages/convline_startup.py || \
 	environment/install.sh $(LOCK)
 
 .PHONY: lock
 lock: install ## Compile the locks from pyproject.toml
 	@for group in cpu gpu; do \
-		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-			--generate-hashes --no-emit-index-url --group $$group --group dev pyproject.toml \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal \
+			--python-version 3.11 --generate-hashes --no-emit-index-url \
+			--group $$group --group dev pyproject.toml \
 			--output-file requirements$$(test $$group = cpu || echo -$$group).txt; \
 	done

@@ -2,9 +2,9 @@
 
 Stages call `python`: the environment's programs come first on PATH, activated or not.
 
-A script of the project imports what lies beside it. Where PYTHONSAFEPATH or the option -P has
-Python leave out the script's folder, it is put back, and children get no such variable. It is the
-folder of the script that runs: that of a copy, where `dvc exp run` made one.
+Scripts of the project import modules beside them. If PYTHONSAFEPATH or the option -P keeps the
+script's folder off sys.path, it is put back, and child processes do not inherit the variable. In a
+copy made by `dvc exp run`, that is the copy's folder.
 """
 
 import os

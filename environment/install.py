@@ -18,22 +18,22 @@ PYTHON = VENV / "bin/python"
 INSTALLED = VENV / "bin/installed.txt"  # the lock that was installed
 STARTUP = Path("environment/convline_startup.py")  # what PYTHON does whenever it starts
 
-# What would have pip install elsewhere. A user's configuration may say so too: see `lacking`.
+# With these, pip installs elsewhere. A pip.conf can say so too: see `lacking`.
 ELSEWHERE = {"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"}
 
 
 def main() -> None:
-    """Wait until no other `make` installs, then do what it has not done."""
+    """Wait until no other `make` is installing, then install what is still missing."""
     lock = Path(sys.argv[1])
-    # Never replaced, whichever lock is installed; the system releases it, however this ends
+    # One file, whichever lock is installed. The system releases it, however this process ends.
     with open("requirements.txt", "r+") as turn:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Waiting for another `make`, which installs into .venv", flush=True)
+            print("Waiting for another `make`, which is installing into .venv", flush=True)
             fcntl.flock(turn, fcntl.LOCK_EX)
         wanted = lock.read_bytes()
-        # Nothing is written into what .venv links to, which is another clone's
+        # If .venv is a link, its target belongs to another clone: leave it alone
         if VENV.is_symlink() or not PYTHON.exists() or installed() != wanted:
             install(lock, turn.fileno())
             INSTALLED.write_bytes(wanted)
@@ -41,14 +41,14 @@ def main() -> None:
 
 
 def installed() -> bytes:
-    """The lock that was installed, nothing where that was not finished."""
+    """The lock that was installed, or nothing if the installation did not finish."""
     return INSTALLED.read_bytes() if INSTALLED.exists() else b""
 
 
 def install(lock: Path, turn: int) -> None:
-    """Create the environment anew. `turn` stays locked until the last program that runs here ends.
+    """Create the environment. Programs started here inherit `turn`, and hold it until they end.
 
-    Exits where that fails, or where the packages are not in it afterwards.
+    Exits if one fails, or if the packages are not in the environment afterwards.
     """
     print(f"Installing {lock} into .venv (2.3 GB, once)", flush=True)
     if VENV.is_symlink():
@@ -70,12 +70,12 @@ def install(lock: Path, turn: int) -> None:
     if missing := lacking({package["name"]: package["version"] for package in packages}):
         sys.exit(
             f"make: pip did not put {', '.join(missing)} into .venv: "
-            f"`{PYTHON} -m pip config list` shows the setting that is to be removed"
+            f"`{PYTHON} -m pip config list` shows the setting to remove"
         )
 
 
 def lacking(packages: dict[str, str]) -> list[str]:
-    """Those of `packages`, versions by name, that the environment has not."""
+    """Which of `packages`, versions by name, are not in the environment."""
     here = {found.name: found.version for found in metadata.distributions(path=[str(site())])}
     return [name for name, version in packages.items() if here.get(name) != version]
 

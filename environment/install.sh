@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts install.py with the Python that the variable PYTHON names, or else the first on PATH of a
-# supported version, outside any environment that is active.
+# Runs install.py with the Python that the variable PYTHON names, or else with the first supported
+# one on PATH. If that belongs to an environment, its base Python is used.
 set -- "$1" "$PYTHON"
 [ "$2" ] || set -- "$1" python3 python3.13 python3.12 python3.11
 lock=$1

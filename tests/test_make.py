@@ -233,7 +233,7 @@ def test_two_installations_take_turns(tiny: Project) -> None:
     assert [make.returncode for make in makes] == [0, 0], outputs
     installing, waiting = outputs
     assert installing.startswith("Installing requirements.txt into .venv")
-    assert waiting == "Waiting for another `make`, which installs into .venv\n"
+    assert waiting == "Waiting for another `make`, which is installing into .venv\n"
     tiny.run(".venv/bin/python", "-c", "import tiny")
 
 
@@ -310,7 +310,7 @@ def test_a_colon_in_the_path_is_refused(clone: Project, tmp_path: Path) -> None:
     result = clone.copy(tmp_path / "a:b").run("make", ok=False)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert "a:b has a colon, which no entry of PATH can have: move this clone" in line
+    assert "a:b has a colon, which PATH cannot hold: move this clone" in line
 
 
 def git_settings(project: Project) -> str:
