@@ -2,17 +2,24 @@
 
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import keras
 
 from convline.files import temporary_folder, written
 from convline.params import validate
 from convline.provenance import Record
-from convline.stage import Problem, one_line
+from convline.stage import Problem, one_line, out_of_memory
 
+# A weight's bytes hardly shrink. Without these, a file of 3 MB can ask for as many GB as it says
+MOST = 64 * 2**20  # bytes that any file may ask for
+EXPANSION = 20  # and as many times its size
+
+WEIGHTS = "model.weights.h5"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
 
 
@@ -68,6 +75,31 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
     return config
 
 
+def _check_size(path: Path) -> None:
+    """Raise `ValueError` where Keras would read far more than the file has bytes.
+
+    No more is read of an entry than the zip's directory declares, and of a dataset than its shape
+    does: the sum of each is compared. Keras itself allows 4 GiB of each.
+    """
+    most = MOST + EXPANSION * path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        if WEIGHTS not in archive.namelist():  # but in an .npz, a zip of its own
+            raise ValueError(f"it holds no {WEIGHTS}")
+        if sum(entry.file_size for entry in archive.infolist()) > most:
+            raise ValueError("it unpacks to far more than its size")
+        with h5py.File(io.BytesIO(archive.read(WEIGHTS))) as file:
+            sizes: list[int] = []
+
+            def note(_name: str, item: object) -> None:
+                if isinstance(item, h5py.Dataset):
+                    shapes = (item.shape or (), item.chunks or ())
+                    sizes.extend(item.dtype.itemsize * math.prod(shape) for shape in shapes)
+
+            file.visititems(note)
+    if sum(sizes) > most:
+        raise ValueError("its weights declare far more than its size")
+
+
 def load(path: Path) -> keras.Model:
     """The model at `path`. Raises `Problem` where it is missing or no Keras model."""
     if not path.exists():
@@ -75,11 +107,14 @@ def load(path: Path) -> keras.Model:
     try:
         if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
             raise zipfile.BadZipFile("its zip archive is damaged")
+        _check_size(path)
         model = keras.saving.load_model(path, compile=False)
         if not isinstance(model, keras.Model):
             raise TypeError(f"it holds a {type(model).__name__}")
         return model
     except Exception as error:  # whatever a damaged zip, JSON or HDF5 file leads to
+        if out_of_memory(error):
+            raise
         reason = one_line(error)
         reason = reason if len(reason) <= 120 else reason[:117] + "..."
         raise Problem(f"{path} is no Keras model: {reason}; `dvc repro train` makes it") from error

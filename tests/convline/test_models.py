@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -232,6 +233,62 @@ def test_damage_is_a_problem(
     with pytest.raises(Problem, match=r"model\.keras is no Keras model: .*`dvc repro train`"):
         models.load(path)
     assert not recwarn
+
+
+def bomb(folder: Path, path: Path, kind: str) -> None:
+    """Write a small file that Keras would unpack to 512 MiB."""
+    import h5py
+
+    name, size = "model.weights.h5", 2**29
+    with zipfile.ZipFile(folder / "plain.keras") as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    if kind in ("shape", "chunk"):
+        weights = io.BytesIO(content[name])
+        with h5py.File(weights, "r+") as file:
+            variables = file["layers/dense/vars"]
+            kernel = variables["0"][:]
+            del variables["0"]
+            columns = kernel.shape[1]
+            chunks = (size // 4 // columns if kind == "chunk" else 2**16, columns)
+            dataset = variables.create_dataset(
+                "0", kernel.shape, "f4", maxshape=(None, None), chunks=chunks, compression="gzip"
+            )
+            dataset[:] = kernel
+            if kind == "shape":
+                dataset.resize(size // 4 // columns, axis=0)
+        content[name] = weights.getvalue()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry, data in content.items():
+            if (entry, kind) in ((name, "weights"), ("config.json", "config")):
+                with target.open(entry, "w", force_zip64=True) as file:
+                    for _ in range(size >> 20):
+                        file.write(b" " * 2**20)
+            else:
+                target.writestr(entry, data)
+
+
+@pytest.mark.parametrize("kind", ["weights", "config", "shape", "chunk"])
+def test_a_small_file_takes_little_memory(folder: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.keras"
+    bomb(folder, path, kind)
+    assert path.stat().st_size < 4e6
+    code = f"""
+import resource, sys
+import inprocess
+inprocess.configure()
+from convline import models, stage
+from pathlib import Path
+most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = most()
+try:
+    models.load(Path({str(path)!r}))
+except stage.Problem as problem:
+    print(problem)
+print((most() - before) * (1 if sys.platform == "darwin" else 1024))
+"""
+    line, memory = run(code).splitlines()
+    assert re.search(r"model\.keras is no Keras model: .*; `dvc repro train` makes it$", line)
+    assert int(memory) < 200e6
 
 
 def test_what_is_no_file_is_a_problem(tmp_path: Path) -> None:
