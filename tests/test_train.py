@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ def test_images_too_small_for_the_network_are_refused(project: Project) -> None:
     project.set_params(conv_filters=[4] * 4, conv_kernels=[3] * 4)
     line = project.problem("train")
     assert "images of 12 x 12 are too small for conv_filters [4, 4, 4, 4]" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of memory")
+def test_too_little_memory(project: Project) -> None:
+    """As under `ulimit -v`, and in a container that is too small."""
+    before = project.hashes()
+    limited = "ulimit -v 700000 && exec python src/train.py"
+    result = project.run("bash", "-c", limited, ok=False, OPENBLAS_NUM_THREADS="1")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("train: not enough memory: ")
+    assert project.hashes() == before
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from convline.files import temporary_file
 from convline.params import Int, Schema
-from convline.stage import Problem
+from convline.stage import Problem, out_of_memory
 
 if TYPE_CHECKING:
     import keras
@@ -95,16 +95,17 @@ def _stderr_hidden() -> Iterator[None]:
     """Keep what native code writes to stderr, and show it only after an error.
 
     TensorFlow's libraries greet with notes that no log level silences
-    (github.com/tensorflow/tensorflow/issues/100442).
+    (github.com/tensorflow/tensorflow/issues/100442). An error for want of memory says it all.
     """
     with temporary_file() as notes:
         stderr = os.dup(2)
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
-            notes.seek(0)
-            os.write(stderr, notes.read())
+        except BaseException as error:
+            if not (isinstance(error, Exception) and out_of_memory(error)):
+                notes.seek(0)
+                os.write(stderr, notes.read())
             raise
         finally:
             os.dup2(stderr, 2)

@@ -10,6 +10,15 @@ PIPELINE = "dvc.yaml"
 JOINERS = "\u200c\u200d"  # of letters and emoji: real names hold them, though they show nothing
 
 
+# What libraries say, besides MemoryError, where the system gives them no more memory
+NO_MEMORY = (
+    "RESOURCE_EXHAUSTED",
+    "annot allocate memory",
+    "can't start new thread",
+    "failed to map segment",
+)
+
+
 class Problem(Exception):
     """Something that the user can put right. Its text is the one line that they read."""
 
@@ -17,7 +26,8 @@ class Problem(Exception):
 def run(main: Callable[[], None]) -> None:
     """Run `main` as a stage or command, named after the script.
 
-    A `Problem` or an operating-system error ends in one line on stderr and exit code 1.
+    A `Problem`, an operating-system error or too little memory ends in one line on stderr and
+    exit code 1.
     Ctrl-C ends in exit code 130: were it 0, DVC would take the outputs for finished.
     """
     name = Path(sys.argv[0]).stem
@@ -39,6 +49,14 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         print(f"{name}: {one_line(os_reason(error))}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        lines = str(error).splitlines()
+        told = [line for line in lines if any(sign in line for sign in NO_MEMORY)] or lines
+        reason = f": {one_line(told[0])[:120]}" if told else ""
+        print(f"{name}: not enough memory{reason}", file=sys.stderr)
+        sys.exit(1)
     finally:
         signal.signal(signal.SIGINT, previous)
 
@@ -47,6 +65,15 @@ def _check_folder(project: Path) -> None:
     """Raise `Problem` where a script of `project` is run in a folder that is no project."""
     if not Path(PIPELINE).exists() and (project / PIPELINE).exists():
         raise Problem(f"there is no {PIPELINE} in this folder; run it in {project}")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the system gave Python, numpy, TensorFlow or JAX no more memory."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "ResourceExhaustedError"
+        or any(sign in str(error) for sign in NO_MEMORY)
+    )
 
 
 def one_line(text: object) -> str:

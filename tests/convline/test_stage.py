@@ -9,6 +9,10 @@ import pytest
 from convline import stage
 
 
+class ResourceExhaustedError(Exception):
+    """What TensorFlow raises, by name."""
+
+
 def failing(error: BaseException) -> int:
     """Run a stage that raises `error`, and return its exit code."""
 
@@ -34,6 +38,16 @@ def failing(error: BaseException) -> int:
         (OSError("truncated\nfile"), 1, "truncated file"),
         (stage.Problem("a\x1b[31m\u200db\0"), 1, "a\\x1b[31m\u200db\\x00"),
         (TimeoutError(), 1, "TimeoutError"),
+        (MemoryError(), 1, "not enough memory"),
+        (MemoryError("Unable to allocate 8 GiB"), 1, "not enough memory: Unable to allocate 8 GiB"),
+        (
+            ImportError("Traceback:\n  x\nImportError: libx.so: failed to map segment from shared"),
+            1,
+            "not enough memory: ImportError: libx.so: failed to map segment from shared",
+        ),
+        (ResourceExhaustedError("OOM\n" + "x" * 500), 1, "not enough memory: OOM"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out"), 1, "not enough memory: RESOURCE_EXHAUSTED: Out"),
+        (RuntimeError("can't start new thread"), 1, "not enough memory: can't start new thread"),
     ],
     ids=repr,
 )
@@ -85,7 +99,7 @@ stage.run(main)
     assert process.returncode == code
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("x"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("error", [ValueError("a bug"), ImportError("x"), SystemExit(3)], ids=repr)
 def test_other_errors_stay_as_they_are(
     capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
