@@ -79,7 +79,8 @@ def _check_size(path: Path) -> None:
     """Raise `ValueError` where Keras would read far more than the file has bytes.
 
     No more is read of an entry than the zip's directory declares, and of a dataset than its shape
-    does: the sum of each is compared. Keras itself allows 4 GiB of each.
+    does: the sum of each is compared, and that of the weights that the layers need. Keras itself
+    allows 4 GiB of each entry and dataset, and any weights.
     """
     most = MOST + EXPANSION * path.stat().st_size
     with zipfile.ZipFile(path) as archive:
@@ -96,8 +97,18 @@ def _check_size(path: Path) -> None:
                     sizes.extend(item.dtype.itemsize * math.prod(shape) for shape in shapes)
 
             file.visititems(note)
+        config = json.loads(archive.read("config.json"))
     if sum(sizes) > most:
         raise ValueError("its weights declare far more than its size")
+    try:
+        with keras.StatelessScope(initialize_variables=False):  # which makes no weights
+            described = keras.saving.deserialize_keras_object(config)
+        variables = getattr(described, "variables", [])
+        if 4 * sum(math.prod(variable.shape) for variable in variables) > most:
+            raise ValueError("its layers need far more weights than it holds")
+    except Exception:
+        keras.utils.clear_session(free_memory=False)  # it would make those weights later
+        raise
 
 
 def load(path: Path) -> keras.Model:

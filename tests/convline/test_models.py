@@ -257,6 +257,12 @@ def bomb(folder: Path, path: Path, kind: str) -> None:
             if kind == "shape":
                 dataset.resize(size // 4 // columns, axis=0)
         content[name] = weights.getvalue()
+    if kind == "layers":
+        config = json.loads(content["config.json"])
+        for entry in config["config"]["layers"]:
+            if entry["class_name"] == "Dense":
+                entry["config"]["units"] = size // 100
+        content["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
         for entry, data in content.items():
             if (entry, kind) in ((name, "weights"), ("config.json", "config")):
@@ -267,7 +273,7 @@ def bomb(folder: Path, path: Path, kind: str) -> None:
                 target.writestr(entry, data)
 
 
-@pytest.mark.parametrize("kind", ["weights", "config", "shape", "chunk"])
+@pytest.mark.parametrize("kind", ["weights", "config", "shape", "chunk", "layers"])
 def test_a_small_file_takes_little_memory(folder: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "model.keras"
     bomb(folder, path, kind)
