@@ -3,6 +3,7 @@
 import hashlib
 import html
 import json
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import yaml
 from markdown_it import MarkdownIt
 
 from conftest import Project
+from convline.params import validate
+from convline.runs import Scores
+from convline.stage import Problem
 
 
 def card(project: Project, *revision: str) -> str:
@@ -70,7 +74,27 @@ def test_names_are_shown_as_they_are(reproduced: Project, tmp_path: Path) -> Non
     assert not re.search("<(b|i|em)>", page)
 
 
-@pytest.mark.parametrize("value", ["\x1b]0;", "a\nb", " "])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"per_class": []}, "per_class is []: "),
+        ({"per_class": None}, "per_class is empty; it should "),
+        ({"accuracy": "abc"}, "accuracy is 'abc'; it should "),
+        ({"accuracy": True}, "accuracy is True: a number is expected"),
+        ({"accuracy": 1.5}, "accuracy is 1.5; it should be less than or equal to 1"),
+        ({"errors": -1}, "errors is -1; it should "),
+        ({"brier_score": math.nan}, "brier_score is nan; it should be a finite number"),
+        ({"accuracy_interval_95": [0, 1, 2]}, "accuracy_interval_95"),
+    ],
+)
+def test_odd_figures(reproduced: Project, change: dict[str, object], words: str) -> None:
+    figures = json.loads((reproduced.path / "metrics/evaluate.json").read_text()) | change
+    with pytest.raises(Problem) as caught:
+        validate(Scores, figures, "here")
+    assert str(caught.value).startswith(f"here: {words}")
+
+
+@pytest.mark.parametrize("value", ["\x1b]0;", " "])
 def test_a_class_whose_name_cannot_be_shown(project: Project, value: str) -> None:
     figures = project.path / "metrics/evaluate.json"
     content = json.loads(figures.read_text())

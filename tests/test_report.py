@@ -2,10 +2,11 @@
 
 import html
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from selenium.webdriver.chrome.service import Service
 
 from conftest import Project
 from convline import runs
-from convline.report import MINUS, NOTHING, changed_files, pipeline
+from convline.report import MINUS, NOTHING, SPACE, changed_files, differences, pipeline
+from convline.stage import printable
 
 EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
@@ -372,6 +374,43 @@ def test_figures_of_something_else(project: Project) -> None:
     assert line.startswith("report: workspace: metrics/evaluate.json: ")
     assert "errors: Field required" in line
     assert line.endswith("; `dvc repro` there makes it anew")
+
+
+NUMBERS = [0, 1, 0.5, -3]
+ODD = [True, "abc", "\x1b[31m", [[1]], {"a": {"b": None}}, math.nan, -math.inf, 10**400]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "errors"])
+def test_any_metric_is_shown_as_text(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whatever a revision's metrics/*.json holds."""
+    values = [None, *NUMBERS, *ODD]
+    for old, new, difference in product(values, values, values):
+        shown = {"metrics/a.json": {name: {"old": old, "new": new, "diff": difference}}}
+        monkeypatch.setattr(runs, "dvc_prints", lambda *_, shown=shown: json.dumps(shown))
+        (found,) = differences("metrics", "main")
+        for text in (found.old, found.new, found.change):
+            assert isinstance(text, str)
+            assert len(text) <= 60
+            assert printable(text.replace(SPACE, " "))
+        if any(new is odd for odd in ODD):
+            assert found.change == ""
+
+
+def test_odd_metrics_of_the_baseline(project: Project) -> None:
+    project.run("git", "checkout", "--quiet", "-b", "odd")
+    evaluation, training = (project.path / f"metrics/{n}.json" for n in ("evaluate", "train"))
+    figures = json.loads(evaluation.read_text())
+    evaluation.write_text(
+        json.dumps(figures | {"accuracy": "abc", "errors": [1, {"a": None}], "loss": math.nan})
+    )
+    training.write_text(json.dumps({"accuracy": True, "loss": {"deep": []}, "epoch": -1}))
+    project.commit()
+    project.run("git", "checkout", "--quiet", "main")
+    page = report(project, "odd")
+    ours = percent(figures["accuracy"])
+    assert f" accuracy {ours} abc " in page
+    assert "metrics/train.json accuracy" in page
+    assert "Test accuracy " in page
 
 
 def a_run(**stages: dict[str, Any]) -> runs.Run:

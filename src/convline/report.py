@@ -203,9 +203,17 @@ def count(number: int, sign: str = "") -> str:
 def _metric(name: str, value: Any) -> str:
     if value is None:
         return NOTHING
+    if not _is_number(value):
+        text = one_line(value if isinstance(value, str) else json.dumps(value))
+        return text if len(text) <= 60 else text[:57] + "..."
     if name in SHARES:
         return percent(value)
     return count(value) if isinstance(value, int) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that fits a page: neither a truth value nor infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def _parameter(_name: str, value: Any) -> str:
@@ -216,7 +224,7 @@ def _parameter(_name: str, value: Any) -> str:
 
 def _change(name: str, row: dict[str, Any]) -> str:
     difference = row.get("diff")
-    if not difference:
+    if not difference or not all(map(_is_number, (difference, row["old"], row["new"]))):
         return ""
     if name in SHARES:
         return points(difference)
