@@ -23,7 +23,7 @@ Change = Callable[[bytes], bytes]  # of a file's content, unzipped, to a file
 @pytest.fixture
 def ready(clone: Project) -> Project:
     """A project of the test's own, after fetch."""
-    shutil.copytree(clone.mirror, clone.path / "data/raw")
+    shutil.copytree(clone.mirror, clone.path / "data/raw", dirs_exist_ok=True)
     return clone
 
 
