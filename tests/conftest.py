@@ -204,7 +204,7 @@ def describe(folder: Path) -> dict[str, object]:
             "bytes": file.stat().st_size,
             "checksum": f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}",
         }
-        for file in sorted(folder.iterdir())
+        for file in sorted(folder.glob("[!.]*"))
     }
 
 
