@@ -208,15 +208,15 @@ def load(revision: str) -> Run:
 def _remarks(run: Run) -> Iterator[str]:
     """What makes a run doubtful. Raises `FalseRun` where its outputs contradict its dvc.lock."""
     name = "the workspace" if run.revision == WORKSPACE else run.revision
-    recorded = [*_records(TRAINING, run.revision), *_records(EVALUATION, run.revision)]
-    for record in recorded:
+    evaluated = _records(EVALUATION, run.revision)
+    for record in (*_records(TRAINING, run.revision), *evaluated):
         if difference := contradiction(record, run.lock):
             raise FalseRun(
                 f"{name} has outputs that were not made by what its {LOCK} says: {difference}; "
                 f"`dvc repro --force {record.stage}` there, then `dvc repro`"
             )
     # The model's own record and that of evaluate are both in the file of evaluate
-    if {"train", "evaluate"} - {record.stage for record in _records(EVALUATION, run.revision)}:
+    if {"train", "evaluate"} - {record.stage for record in evaluated}:
         yield (
             f"{name} does not say what its model and figures were made from; "
             "`dvc repro --force train` there makes them say so"
@@ -270,7 +270,8 @@ def read(path: str, revision: str) -> str:
         if path == LOCK:
             raise Problem(f"{revision} has no {LOCK}: `dvc repro` there") from error
         advice = "`dvc push` where it was made, or `dvc repro` there"
-        if commit(revision) == commit("HEAD") and computed_here():
+        # Only for what `load` does not read: it is asked here
+        if path == PREDICTIONS and commit(revision) == commit("HEAD") and computed_here():
             advice = f"this machine computed it with other bytes: {COMMIT} makes them those of HEAD"
         raise Problem(
             f"{revision}: {path} is neither in the cache nor in the remote; {advice}"
