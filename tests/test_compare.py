@@ -115,6 +115,14 @@ def test_a_revision_without_a_run(experimented: Project) -> None:
     assert problem(experimented, "main~1") == "compare: main~1 has no dvc.lock: `dvc repro` there"
 
 
+def test_a_commit_without_its_metrics(project: Project) -> None:
+    project.run("git", "rm", "--quiet", "metrics/train.json", "metrics/evaluate.json")
+    project.commit("Lose the metrics")
+    remark = project.run("python", "src/compare.py", "main~1", "main").stderr
+    assert "main does not say what its model and figures were made from" in remark
+    assert "Traceback" not in remark
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -130,14 +138,6 @@ def test_a_revision_without_a_run(experimented: Project) -> None:
         ),
     ],
 )
-def test_a_commit_without_its_metrics(project: Project) -> None:
-    project.run("git", "rm", "--quiet", "metrics/train.json", "metrics/evaluate.json")
-    project.commit("Lose the metrics")
-    remark = project.run("python", "src/compare.py", "main~1", "main").stderr
-    assert "main does not say what its model and figures were made from" in remark
-    assert "Traceback" not in remark
-
-
 def test_predictions_of_something_else(project: Project, content: str, words: str) -> None:
     (project.path / "metrics/predictions.csv").unlink()
     (project.path / "metrics/predictions.csv").write_bytes(content.encode())
