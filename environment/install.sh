@@ -10,6 +10,6 @@ for python; do
 assert (3, 11) <= sys.version_info < (3, 14)
 print(sys._base_executable)' 2>/dev/null) && exec "$base" -I environment/install.py "$lock"
 done
-echo "make: Python 3.11, 3.12 or 3.13 is needed${PYTHON:+, and $PYTHON is none}; if it is not on" \
+echo "make: Python 3.11, 3.12 or 3.13 is needed${PYTHON:+, and $PYTHON is not one}; if it is not on" \
 	"PATH, say make PYTHON=/path/to/python" >&2
 exit 1

@@ -35,8 +35,8 @@ def main() -> None:
 
     thresholds = params.load_section("gate", Gate)
     baseline_run, run = runs.load(thresholds.baseline), runs.load(revision)
-    for remark in run.remarks:
-        raise stage.Problem(remark)
+    if run.remarks:
+        raise stage.Problem("; ".join(run.remarks))
     for remark in baseline_run.remarks:
         print(f"gate: {remark}", file=sys.stderr)
     result = comparison.compare(baseline_run, run)

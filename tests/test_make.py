@@ -46,7 +46,7 @@ def test_an_installed_environment_is_not_installed_again(installed: Project) -> 
     with (installed.path / "requirements.txt").open("a") as lock:
         lock.write("# changed\n")
     result = installed.run("make", "install", "GPU=", "PYTHON=nowhere", ok=False)
-    assert "nowhere is none" in result.stderr
+    assert "nowhere is not one" in result.stderr
 
 
 def test_the_gpu_switch_takes_its_lock(installed: Project) -> None:
@@ -84,7 +84,7 @@ def test_a_value_is_never_run(installed: Project, given: str) -> None:
     assert f"report: there is no branch, tag, commit or experiment {HOSTILE!r}" in said
     run_with(installed, given, "nothing", "GPU", "$(shell touch a)")
     (installed.path / ".venv").unlink()
-    assert f"{HOSTILE} is none" in run_with(installed, given, "install", "PYTHON", HOSTILE)
+    assert f"{HOSTILE} is not one" in run_with(installed, given, "install", "PYTHON", HOSTILE)
 
 
 @pytest.mark.parametrize("branch", ['x";touch${IFS}y;"', "--help"])
@@ -132,6 +132,17 @@ def test_make_run_shows_the_result(installed: Project) -> None:
         "Model          models/model.keras",
     ]
     assert (installed.path / "models/model.keras").exists()
+
+
+def test_make_run_knows_stages_without_dependencies(project: Project) -> None:
+    project.install()
+    project.dvc("stage", "add", "--name", "mine", "--outs", "mine.txt", "echo 1 > mine.txt")
+    project.dvc("repro")
+    md5 = project.objects()["models/model.keras"]
+    project.rewrite_run(md5, md5[::-1])
+    project.commit("Add a stage, on another processor")
+    project.rewrite_run(md5[::-1], md5)
+    assert "To compare\nwith what this machine has, commit it" in project.run("make", "run").stdout
 
 
 @slow

@@ -373,7 +373,7 @@ def test_figures_of_something_else(project: Project) -> None:
     line = project.problem("report")
     assert line.startswith("report: workspace: metrics/evaluate.json: ")
     assert "errors: Field required" in line
-    assert line.endswith("; `dvc repro` there makes it anew")
+    assert line.endswith("; `dvc repro` there regenerates it")
 
 
 NUMBERS = [0, 1, 0.5, -3]

@@ -9,7 +9,7 @@ NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an md5, and what marks the list of
 
 
 def checked_name(name: object, path: str) -> str:
-    """`name`, by which dvc.lock or the list of a directory names the bytes of `path`.
+    """`name`, the md5 that dvc.lock or the list of a directory has for `path`.
 
     Raises `Problem` where it is anything but an md5: it could lead anywhere on the disk.
     """

@@ -7,10 +7,9 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from convline.stage import Problem, one_line
+from convline.stage import PIPELINE, Problem, one_line
 
 PARAMS = Path("params.yaml")
-PIPELINE = Path("dvc.yaml")
 SECTIONS = ("gate",)  # keys of params.yaml that no stage reads: the settings of commands
 
 

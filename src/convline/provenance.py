@@ -43,7 +43,7 @@ class Record(Schema):
 def record(stage: str) -> Record:
     """What `stage` is about to run on; to be called before it reads data.
 
-    A dependency that is missing has None for its md5. Raises `Problem` where DVC cannot read the
+    The md5 of a missing dependency is None. Raises `Problem` where DVC cannot read the
     pipeline.
     """
     params, deps = {}, {}
@@ -65,9 +65,9 @@ def contradiction(record: Record, lock: Any) -> str | None:
     locked = lock["stages"].get(record.stage, {})
     says = _flat(
         locked.get("params", {}),
-        {entry["path"]: _digest(entry) for entry in locked.get("deps", [])},
+        {entry["path"]: digest(entry) for entry in locked.get("deps", [])},
         {
-            entry["path"]: _digest(entry)
+            entry["path"]: digest(entry)
             for entry in locked.get("outs", [])
             if entry["path"] in record.outs
         },
@@ -77,16 +77,21 @@ def contradiction(record: Record, lock: Any) -> str | None:
     if not differing:
         return None
     name = differing[0]
+    _, key = name
     more = f", and {len(differing) - 1} more" if differing[1:] else ""
-    return f"{record.stage} ran with {name} {real.get(name)}, and not {says.get(name)}{more}"
+    return f"{record.stage} ran with {key} {real.get(name)}, and not {says.get(name)}{more}"
 
 
 def _flat(
     params: dict[str, dict[str, Any]], deps: dict[str, Any], outs: dict[str, Any]
-) -> dict[str, Any]:
-    return {key: value for keys in params.values() for key, value in keys.items()} | deps | outs
+) -> dict[tuple[str, str], Any]:
+    """All values by where they are from, because two files may have parameters of one name."""
+    sections = params | {"deps": deps, "outs": outs}
+    return {
+        (section, key): value for section, keys in sections.items() for key, value in keys.items()
+    }
 
 
-def _digest(entry: dict[str, Any]) -> Any:
+def digest(entry: dict[str, Any]) -> str | None:
     """The md5 of an entry of dvc.lock, or what DVC has for it where the file is elsewhere."""
     return entry.get("md5") or entry.get("etag") or entry.get("checksum")

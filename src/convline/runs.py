@@ -23,7 +23,7 @@ from convline import datasets
 from convline.datasets import TEST_IMAGES, TEST_LABELS, Name
 from convline.objects import check_lock
 from convline.params import PARAMS, Float, Int, Schema, SchemaT, read_yaml, validate
-from convline.provenance import Record, contradiction
+from convline.provenance import Record, contradiction, digest
 from convline.stage import Problem, one_line
 
 WORKSPACE = "workspace"
@@ -54,7 +54,7 @@ class ClassScores(Schema):
 
 
 class FalseRun(Problem):
-    """The outputs of a run were not made by what its dvc.lock says."""
+    """What the outputs of a run say of themselves is not what its dvc.lock says, or is damaged."""
 
 
 class Scores(Schema):
@@ -119,12 +119,12 @@ class Run:
         }
 
     @property
-    def project_files(self) -> set[tuple[str, str]]:
+    def project_files(self) -> set[tuple[str, str | None]]:
         """The path and md5 of what stages depend on and none of them writes."""
         return {
-            (dep["path"], dep["md5"])
+            (dep["path"], digest(dep))
             for stage in self.lock["stages"].values()
-            for dep in stage["deps"]
+            for dep in stage.get("deps", [])
             if dep["path"] not in self.sources
         }
 
@@ -184,7 +184,7 @@ class Run:
         try:
             return validate(schema, content, f"{self.revision}: {path}")
         except Problem as problem:
-            raise Problem(f"{problem}; `dvc repro` there makes it anew") from problem
+            raise Problem(f"{problem}; `dvc repro` there regenerates it") from problem
 
 
 def load(revision: str) -> Run:
@@ -231,13 +231,19 @@ def _remarks(run: Run) -> Iterator[str]:
 
 
 def _records(path: str, revision: str) -> list[Record]:
-    """The records in a metrics file of a revision: none where it is older, or not there."""
+    """The records in a metrics file of a revision: none where it is older, or not there.
+
+    Raises `FalseRun` where they are not what a stage writes.
+    """
     try:
         content = json.loads(read(path, revision))
     except (Problem, ValueError):
         return []
     made_from = content.get("made_from", []) if isinstance(content, dict) else []
-    return validate(_Records, {"records": made_from}, f"{revision}: {path}: made_from").records
+    try:
+        return validate(_Records, {"records": made_from}, f"{revision}: {path}: made_from").records
+    except Problem as problem:
+        raise FalseRun(str(problem)) from problem
 
 
 def _parsed(path: str, revision: str, parse: Callable[[str], T]) -> T:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-PIPELINE = "dvc.yaml"
+PIPELINE = Path("dvc.yaml")
 JOINERS = "\u200c\u200d"  # of letters and emoji: real names hold them, though they show nothing
-
 
 # What libraries say, besides MemoryError, where the system gives them no more memory
 NO_MEMORY = (
@@ -26,9 +25,8 @@ class Problem(Exception):
 def run(main: Callable[[], None]) -> None:
     """Run `main` as a stage or command, named after the script.
 
-    A `Problem`, an operating-system error or too little memory ends in one line on stderr and
-    exit code 1.
-    Ctrl-C ends in exit code 130: were it 0, DVC would take the outputs for finished.
+    A `Problem`, an operating-system error or too little memory ends in one line on stderr and exit
+    code 1. Ctrl-C ends in exit code 130: were it 0, DVC would take the outputs for finished.
     """
     name = Path(sys.argv[0]).stem
 
@@ -63,7 +61,7 @@ def run(main: Callable[[], None]) -> None:
 
 def _check_folder(project: Path) -> None:
     """Raise `Problem` where a script of `project` is run in a folder that is no project."""
-    if not Path(PIPELINE).exists() and (project / PIPELINE).exists():
+    if not PIPELINE.exists() and (project / PIPELINE).exists():
         raise Problem(f"there is no {PIPELINE} in this folder; run it in {project}")
 
 

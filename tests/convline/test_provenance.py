@@ -3,10 +3,12 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Project
+from convline import provenance
 
 pytestmark = pytest.mark.xdist_group("provenance")
 
@@ -131,6 +133,28 @@ def test_a_frozen_stage_is_no_way_out(project: Project) -> None:
     assert refused(project, "gate") == (
         "gate: the workspace changed after its last run: `dvc repro` would run train"
     )
+
+
+def test_a_damaged_record_is_refused(project: Project) -> None:
+    figures = project.path / "metrics/evaluate.json"
+    figures.write_text(figures.read_text().replace('"stage": "train"', '"stage": 1'))
+    assert "metrics/evaluate.json: made_from: records.0.stage is 1" in refused(project, "compare")
+    project.dvc("remote", "add", "--local", "--default", "storage", "../storage")
+    project.dvc("push")
+    project.commit("Damage a record")
+    assert command(project, "pushed").returncode == 4
+
+
+def test_a_parameter_of_one_name_in_two_files() -> None:
+    def lock(seed: int) -> dict[str, Any]:
+        params = {"params.yaml": {"seed": seed}, "other.yaml": {"seed": 0}}
+        return {"stages": {"train": {"params": params}}}
+
+    made = provenance.Record(
+        stage="train", params={"params.yaml": {"seed": 1}, "other.yaml": {"seed": 0}}, deps={}
+    )
+    assert provenance.contradiction(made, lock(1)) is None
+    assert provenance.contradiction(made, lock(2)) == "train ran with seed 1, and not 2"
 
 
 def test_a_run_from_before_there_were_records_is_marked(project: Project) -> None:
