@@ -170,7 +170,7 @@ def test_experiments_are_compared(queue: Queue) -> None:
     assert difference["params"] == {
         "params.yaml": {"learning_rate": {"old": 0.005, "new": 0.02, "diff": 0.015}}
     }
-    assert "loss" in difference["metrics"]["metrics/evaluate.json"]
+    assert "negative_log_likelihood" in difference["metrics"]["metrics/evaluate.json"]
 
 
 @pytest.mark.slow

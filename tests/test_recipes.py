@@ -70,9 +70,11 @@ def test_make_with_a_recipe_runs_it_and_dvc_compares(project: Project) -> None:
     params = yaml.safe_load((project.path / "params.yaml").read_text())
     assert params == params | RECIPES["fast"] | {"conv_filters": [4], "conv_kernels": [3]}
     assert params["dataset"] == "tiny"
-    project.dvc("exp", "save", "--name", "fast")
+    project.dvc("exp", "run", "--name", "fast")
     project.run("git", "checkout", "HEAD", "--", ".")
-    assert "metrics/evaluate.json  loss" in project.dvc("metrics", "diff", "fast")
+    assert "metrics/evaluate.json  negative_log_likelihood" in project.dvc(
+        "metrics", "diff", "fast"
+    )
 
 
 def test_a_recipe_without_its_dataset_is_not_run_on_digits(clone: Project, tmp_path: Path) -> None:

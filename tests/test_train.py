@@ -167,6 +167,9 @@ def test_the_best_epoch_is_kept(project: Project, keras: Any) -> None:
     best = accuracy.index(max(accuracy))
     assert best < 3
     assert loss[best] != loss[-1]
+    (made_from,) = kept.pop("made_from")
+    assert made_from["stage"] == "train"
+    assert made_from["params"]["params.yaml"]["epochs"] == 4
     assert kept == {
         "dataset": "tiny",
         "accuracy": round(accuracy[best], 4),
