@@ -3,19 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from convline import (
-    arrays,
-    backend,
-    datasets,
-    files,
-    params,
-    pictures,
-    provenance,
-    scores,
-    stage,
-)
+from convline import arrays, backend, datasets, files, params, pictures, provenance, stage
 from convline.backend import BackendParams
 
 PROCESSED = Path("data/processed")
@@ -45,8 +34,11 @@ def main() -> None:
         )
 
     backend.configure(settings)
-    # Keras is imported only now: its backend is a parameter
-    from convline import models
+    # Keras is imported only now: its backend is a parameter. So is what the figures need, which is
+    # large: where memory is too little for it, `stage.run` can say so.
+    import pandas as pd
+
+    from convline import models, scores
     from convline.batches import EVALUATION_BATCH, Batches
 
     model = models.load(MODEL)

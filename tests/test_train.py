@@ -101,14 +101,15 @@ def test_images_too_small_for_the_network_are_refused(project: Project) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of memory")
-def test_too_little_memory(project: Project) -> None:
+@pytest.mark.parametrize(("stage", "kilobytes"), [("train", 700_000), ("evaluate", 250_000)])
+def test_too_little_memory(project: Project, stage: str, kilobytes: int) -> None:
     """As under `ulimit -v`, and in a container that is too small."""
     before = project.hashes()
-    limited = "ulimit -v 700000 && exec python src/train.py"
+    limited = f"ulimit -v {kilobytes} && exec python src/{stage}.py"
     result = project.run("bash", "-c", limited, ok=False, OPENBLAS_NUM_THREADS="1")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("train: not enough memory: ")
+    assert line.startswith(f"{stage}: not enough memory: ")
     assert project.hashes() == before
 
 
