@@ -101,7 +101,7 @@ def test_images_too_small_for_the_network_are_refused(project: Project) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of memory")
-@pytest.mark.parametrize(("stage", "kilobytes"), [("train", 700_000), ("evaluate", 250_000)])
+@pytest.mark.parametrize(("stage", "kilobytes"), [("train", 700_000), ("evaluate", 350_000)])
 def test_too_little_memory(project: Project, stage: str, kilobytes: int) -> None:
     """As under `ulimit -v`, and in a container that is too small."""
     before = project.hashes()
