@@ -9,9 +9,7 @@ import argparse
 from statistics import mean, median, stdev
 from typing import Any
 
-import yaml
-
-from side_by_side import REPOSITORY, copy_of_project, report, table, training_seconds
+from side_by_side import copy_of_project, merged, recipe, report, table, training_seconds
 
 Changes = dict[str, Any]
 
@@ -21,29 +19,29 @@ CHOICES: dict[str, list[Changes]] = {
     "tutorial": [
         AUGMENTED,
         AUGMENTED | {"distortion": 0.7},
-        {"dropout": 0.3},
-        {"batch_normalization": True},
-        {"downsampling": "stride"},
-        {"conv_bias": False},
+        {"convnet": {"dropout": 0.3}},
+        {"convnet": {"batch_normalization": True}},
+        {"convnet": {"downsampling": "stride"}},
+        {"convnet": {"bias": False}},
         {"optimizer": "adam"},
         {"optimizer": "adam", "learning_rate_schedule": "one_cycle", "learning_rate": 0.003},
         {"label_smoothing": 0.1},
     ],
     "fast": [
         {"epochs": 2},
-        {"crop": 0},
-        {"crop": 3},
-        {"conv_filters": [24, 48, 64]},
-        {"conv_filters": [16, 48, 96]},
-        {"conv_filters": [24, 64, 96]},
-        {"conv_kernels": [3, 3, 3]},
-        {"conv_kernels": [6, 3, 3]},
-        {"downsampling": "pool"},
-        {"conv_bias": True},
-        {"batch_normalization": False},
-        {"batch_normalization": True},
-        {"dense_units": 64},
-        {"dropout": 0.2},
+        {"convnet": {"crop": 0}},
+        {"convnet": {"crop": 3}},
+        {"convnet": {"filters": [24, 48, 64]}},
+        {"convnet": {"filters": [16, 48, 96]}},
+        {"convnet": {"filters": [24, 64, 96]}},
+        {"convnet": {"kernels": [3, 3, 3]}},
+        {"convnet": {"kernels": [6, 3, 3]}},
+        {"convnet": {"downsampling": "pool"}},
+        {"convnet": {"bias": True}},
+        {"convnet": {"batch_normalization": False}},
+        {"convnet": {"batch_normalization": True}},
+        {"convnet": {"dense_units": 64}},
+        {"convnet": {"dropout": 0.2}},
         {"shift": 0.0},
         {"shift": 2.0},
         {"rotation": 0.0},
@@ -63,8 +61,8 @@ CHOICES: dict[str, list[Changes]] = {
     "accurate": [
         {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "distortion": 0.0},
         {"distortion": 0.0},
-        {"crop": 0},
-        {"downsampling": "stride"},
+        {"convnet": {"crop": 0}},
+        {"convnet": {"downsampling": "stride"}},
         {"label_smoothing": 0.0},
     ],
 }
@@ -82,8 +80,7 @@ def main() -> None:
     if options.seeds < 2:
         parser.error("a spread needs two seeds or more")
 
-    recipe = yaml.safe_load((REPOSITORY / "recipes" / f"{options.recipe}.yaml").read_bytes())
-    recipe |= SHORTER[options.recipe]
+    parameters = recipe(options.recipe) | SHORTER[options.recipe]
     named = {name(changes): changes for changes in CHOICES[options.recipe]}
     choices: dict[str, Changes] = {UNCHANGED: {}}
     choices |= {key: value for key, value in named.items() if options.only in key}
@@ -95,7 +92,7 @@ def main() -> None:
             project.set_params(seed=seed)
             project.stage("preprocess")
             for choice, changes in choices.items():
-                project.set_params(**recipe | changes)
+                project.set_params(**merged(parameters, changes))
                 output = project.stage("train").output
                 accuracies[choice].append(project.validation_accuracy())
                 seconds[choice].append(training_seconds(output))
@@ -106,11 +103,12 @@ def main() -> None:
     own = accuracies[UNCHANGED]
     report(
         f"choices-{options.recipe}",
-        f"What each choice of the recipe {options.recipe} brings",
-        f"Dataset {params['dataset']}: accuracy on {params['validation_size']:,} validation images,"
-        f" mean of {options.seeds} seeds with its standard error, epochs: {recipe['epochs']} "
-        "where nothing else is said; the difference to the recipe in points, with the standard "
-        "error of the differences of equal seeds; the median time of training as a ratio.",
+        f"Ablation of the recipe {options.recipe}",
+        f"Dataset {params['dataset']}, epochs: {parameters['epochs']} unless stated otherwise. "
+        f"Accuracy is measured on {params['validation_size']:,} validation images: mean over "
+        f"{options.seeds} seeds ± standard error. The difference from the recipe, in percentage "
+        "points, has the standard error of the paired differences per seed. Time is the ratio of "
+        "the median training times.",
         table(
             ["changed", "accuracy", "difference", "time"],
             [
@@ -127,8 +125,10 @@ def main() -> None:
 
 
 def name(changes: Changes) -> str:
-    """How a row calls them."""
-    return ", ".join(f"{key}: {str(value).lower()}" for key, value in changes.items())
+    """What a row calls them: keys and values, without the section of the network."""
+    flat = {key: value for key, value in changes.items() if key != "convnet"}
+    flat |= changes.get("convnet", {})
+    return ", ".join(f"{key}: {str(value).lower()}" for key, value in flat.items())
 
 
 def plus_minus(shares: list[float]) -> str:

@@ -43,12 +43,11 @@ def main() -> None:
         "Wall time and peak memory",
         f"Dataset {params['dataset']}; {runs}, process start included.",
         table(["stage", "seconds", "MB"], [row(name, name) for name in ORDER if name != "bare"]),
-        "## train beside the bare tutorial",
-        f"Both train on {images:,} images for {params['epochs']} epochs, one after the other in "
-        f"turn. train computes with {params['threads']} threads and looks at "
-        f"{params['validation_size']:,} further images after each epoch; the bare script "
-        "(benchmarks/tutorial.py) computes with as many threads as TensorFlow chooses and looks "
-        "at the test images once.",
+        "## train and the bare tutorial",
+        f"Both train on {images:,} images for {params['epochs']} epochs, and took turns. train "
+        f"uses {params['threads']} threads and evaluates {params['validation_size']:,} validation "
+        "images after each epoch. The bare script (benchmarks/tutorial.py) uses TensorFlow's "
+        "default number of threads and evaluates the test images once.",
         table(
             ["", "seconds", "MB"],
             [

@@ -11,9 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import yaml
-
-from side_by_side import REPOSITORY, copy_of_project, report, table
+from side_by_side import REPOSITORY, copy_of_project, recipe, report, table
 
 STEP = str(REPOSITORY / "benchmarks" / "training_step.py")
 
@@ -30,17 +28,14 @@ def main() -> None:
     if rounds < 1:
         parser.error("--rounds should be 1 or more")
 
-    recipes = {
-        file.stem: yaml.safe_load(file.read_bytes())
-        for file in sorted(REPOSITORY.glob("recipes/*.yaml"))
-    }
+    recipes = {file.stem: recipe(file.stem) for file in sorted(REPOSITORY.glob("recipes/*.yaml"))}
     measured: dict[str, Measured] = {}
     with copy_of_project() as project:
         for stage in ("fetch", "preprocess"):
             project.stage(stage)
-        for name, recipe in recipes.items():
+        for name, parameters in recipes.items():
             # The first epoch, in which TensorFlow compiles, does not count
-            project.set_params(**recipe | {"epochs": 1 + rounds, "backend": "tensorflow"})
+            project.set_params(**parameters | {"epochs": 1 + rounds, "backend": "tensorflow"})
             child = project.run([STEP, f"--rounds={rounds}"], {"PYTHONPATH": "src"})
             measured[name] = json.loads(child.output.splitlines()[-1])
             print(f"{name}: {measured[name]['training']:.2f} s an epoch", flush=True)
@@ -49,14 +44,15 @@ def main() -> None:
 
     report(
         "floor",
-        "What share of the machine's rate training reaches",
-        f"Dataset {params['dataset']}, {params['threads']} threads, op determinism on. Every time "
-        f"is the best of {rounds}.",
-        "A multiplication and an addition count as two operations (FLOP). Forward, an image costs "
-        "two for each weight that each output of a convolution or dense layer sums over; "
-        "backward, twice that, without the gradient of the image itself. The machine multiplies "
-        f"square matrices of single precision at {machine / 1e9:,.0f} GFLOP/s "
-        "(`keras.ops.matmul`, the best of three sizes, as many threads).",
+        "Training throughput as a share of the GEMM peak",
+        f"Dataset {params['dataset']}, {params['threads']} threads, op determinism enabled. Each "
+        f"time is the best of {rounds}.",
+        "A multiply-add counts as two floating-point operations (FLOP). In the forward pass of an "
+        "image, each output of a convolution or dense layer takes one multiply-add per weight in "
+        "its sum. The backward pass takes twice as many, without the gradient with respect to the "
+        "image. "
+        f"The GEMM peak of this machine is {machine / 1e9:,.0f} GFLOP/s (square float32 matrices, "
+        "`keras.ops.matmul`, the best of three sizes, the same number of threads).",
         table(
             [
                 *("recipe", "MFLOP an image", "GFLOP an epoch", "GFLOP in all", "s an epoch"),
@@ -64,14 +60,15 @@ def main() -> None:
             ],
             [share(name, one, recipes[name]["epochs"], machine) for name, one in measured.items()],
         ),
-        "## Where an epoch goes",
-        "Milliseconds of a step, and its share of it. Computing is the compiled step on a batch "
-        "that is there, as many to a call as in training. Its parts are measured in calls of one "
-        "step, which can take longer. Input is the drawing of a batch, which another thread "
-        "does meanwhile; the rest is what an epoch takes beyond computing: Keras and Python "
-        "between calls, and what input takes of the cores.",
+        "## Time of a step and an epoch",
+        "Milliseconds per training step, and the share of the step. Computing is the compiled step "
+        "on a batch in memory, with as many steps per execution as in training. Its parts are "
+        "measured with one step per execution, which can take longer. Input is the time to draw a "
+        "batch, which happens in another thread in parallel. The rest is the difference between "
+        "the step and computing: Keras and Python between calls, and contention with the input "
+        "thread.",
         table(["", *measured], step(list(measured.values()))),
-        "Seconds of an epoch; compiling comes once, in the first:",
+        "Seconds per epoch. Compilation happens once, in the first epoch:",
         table(["", *measured], epoch(list(measured.values()))),
         *(block for name, one in measured.items() for block in layers(name, one, machine)),
     )
@@ -147,8 +144,8 @@ def layers(name: str, one: Measured, machine: float) -> list[str]:
         )
     return [
         f"## The layers of {name}",
-        "Each alone, on a batch of what it gets in the network. MFLOP are those of an image, "
-        "milliseconds those of a batch.",
+        "Each layer is measured alone, on a batch of its inputs in the network. MFLOP are per "
+        "image, milliseconds per batch.",
         table(
             ["layer", "output", "MFLOP forward", "forward", "backward", "GFLOP/s", "share"],
             rows,

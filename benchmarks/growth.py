@@ -68,12 +68,12 @@ def main() -> None:
     report(
         "growth",
         "Growth with the data",
-        f"Dataset {dataset}, with {multiples[0]} to {multiples[-1]} times as many images to train "
-        f"on, to validate and to test on: its own and the same again, shifted by up to {SHIFT} "
-        "pixels each way. One run each, process start included; train takes 1 epoch.",
+        f"Dataset {dataset}, with {multiples[0]} to {multiples[-1]} times as many images for "
+        f"training, validation and testing: the originals and copies shifted by up to {SHIFT} "
+        "pixels in each direction. One run each, including process start; train runs for 1 epoch.",
         "## Seconds",
-        "The last columns are the seconds that the images of one more time take: equal where time "
-        "grows linearly.",
+        "The last columns are the marginal seconds per additional copy of the data. They are equal "
+        "if time grows linearly.",
         table(
             ["stage", *times, *(f"each, {a} to {b}" for a, b in pairwise(multiples))],
             [seconds(name) for name in STAGES],
@@ -83,8 +83,9 @@ def main() -> None:
             ["stage", *times, f"{multiples[-1]} : {multiples[0]}"],
             [megabytes(name) for name in STAGES],
         ),
-        f"It is {'flat' if growth[largest] <= FLAT else 'NOT flat'}, which means within "
-        f"{FLAT - 1:.0%}: {largest} grows most, to {growth[largest]:.2f} times its memory.",
+        f"Memory is {'flat' if growth[largest] <= FLAT else 'NOT flat'}, which means that it grows "
+        f"by at most {FLAT - 1:.0%}: {largest} grows most, to {growth[largest]:.2f} times its "
+        "memory.",
     )
 
 

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import mean, median, stdev
 
-import yaml
-
 from side_by_side import (
-    REPOSITORY,
     Child,
     Project,
     copy_of_project,
+    recipe,
     report,
     table,
     training_seconds,
@@ -59,20 +57,20 @@ def main() -> None:
 
     report(
         "recipes",
-        "The recipes beside the bare tutorial",
-        f"Dataset {dataset}: each trains on {images:,} images. Accuracy on the test images, with "
-        "its standard deviation between seeds:",
+        "The recipes and the bare tutorial",
+        f"Dataset {dataset}; each trains on {images:,} images. Accuracy on the test images, and "
+        "its standard deviation over seeds:",
         table(
             ["recipe", "parameters", "seeds", "accuracy", "sd", "lowest", "highest"],
             [accuracies(name, of_recipe) for name, of_recipe in runs.items()],
         ),
-        "Medians: of the seconds of training, of those of its process, imports and all, and of the "
-        f"process's peak memory; each is followed by its ratio to that of {BARE}:",
+        "Training time in seconds, wall time of the whole process including imports, and peak "
+        f"memory in MB. Each is a median, followed by its ratio to {BARE}:",
         table(
             ["recipe", "training", "ratio", "process", "ratio", "MB", "ratio"],
             [costs(name, of_recipe, runs[BARE]) for name, of_recipe in runs.items()],
         ),
-        "The accuracies by seed:",
+        "Accuracy for each seed:",
         "\n".join(
             f"- {name}: {', '.join(f'{one.accuracy:.2%}' for one in of_recipe)}"
             for name, of_recipe in runs.items()
@@ -82,8 +80,7 @@ def main() -> None:
 
 def run(project: Project, name: str, seed: int) -> Run:
     """Train by a recipe, or by the bare script with as many images and epochs as the tutorial."""
-    recipe = REPOSITORY / "recipes" / f"{TUTORIAL if name == BARE else name}.yaml"
-    project.set_params(**yaml.safe_load(recipe.read_bytes()) | {"seed": seed})
+    project.set_params(**recipe(TUTORIAL if name == BARE else name) | {"seed": seed})
     project.stage("preprocess")
     if name == BARE:
         process = project.bare(seed)

@@ -78,14 +78,14 @@ def main() -> None:
     runs = f"medians of {repeats} runs" if repeats > 1 else "one run"
     report(
         "remotes",
-        "What push and pull move",
-        f"Dataset {dataset}. What each stage leaves for DVC to store:",
+        "Sizes and times of push and pull",
+        f"Dataset {dataset}. Files that each stage gives DVC to store:",
         table(["stage", "files", "MB"], [[name, *megabytes(stages[name])] for name in stages]),
-        f"What a new clone gets from the remote, by `dvc pull`, and by `dvc {' '.join(NEEDED)}` "
-        "after a change; the list of a directory's files is an object, too:",
+        f"Downloads of a new clone with `dvc pull`, and with `dvc {' '.join(NEEDED)}` after a "
+        "change. The list of files in a directory counts as an object:",
         table(["pulled", "objects", "MB"], [[name, *megabytes(pulled[name])] for name in pulled]),
-        f"Seconds, {runs}, process start included; the servers are on this machine, the kinds of "
-        "remote took turns:",
+        f"Seconds, {runs}, including process start. The servers are on the same machine; the kinds "
+        "of remote took turns:",
         table(
             ["", *storages, "s3 : folder"],
             [

@@ -53,9 +53,9 @@ class Project:
     path: Path
 
     def set_params(self, **changes: object) -> None:
-        """Change keys of the copy's params.yaml."""
+        """Change keys of the copy's params.yaml, and in its sections the keys that are given."""
         file = self.path / "params.yaml"
-        file.write_text(yaml.safe_dump(self.params() | changes))
+        file.write_text(yaml.safe_dump(merged(self.params(), changes)))
 
     def params(self) -> dict[str, Any]:
         """The content of the copy's params.yaml."""
@@ -98,6 +98,23 @@ class Project:
         """Run the bare script on as many images, and for as many epochs, as the stage train."""
         options = {"images": self.train_images(), "epochs": self.params()["epochs"], "seed": seed}
         return self.run([str(TUTORIAL), *(f"--{name}={value}" for name, value in options.items())])
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """All parameters that a recipe sets: a file is the difference from the tutorial's."""
+    tutorial, own = (
+        yaml.safe_load((REPOSITORY / f"recipes/{file}.yaml").read_bytes())
+        for file in ("tutorial", name)
+    )
+    return merged(tutorial, own)
+
+
+def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes`, of which a section replaces only the keys that it has."""
+    return values | {
+        key: values[key] | change if isinstance(change, dict) and key in values else change
+        for key, change in changes.items()
+    }
 
 
 @contextmanager

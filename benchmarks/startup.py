@@ -59,8 +59,8 @@ def main() -> None:
     with copy_of_project() as project, empty_pipeline() as empty:
         params = project.params()
         # Little is left but the start and the end
-        filters = [1] * len(params["conv_filters"])
-        project.set_params(epochs=1, batch_size=1000, conv_filters=filters)
+        filters = [1] * len(params["convnet"]["filters"])
+        project.set_params(epochs=1, batch_size=1000, convnet={"filters": filters})
         project.dvc("repro")
         project.git("add", "--all")
         project.git("commit", "--quiet", "--message", "Reproduce")
@@ -91,15 +91,15 @@ def main() -> None:
 
     report(
         "startup",
-        "What is spent before the work and after it",
+        "Start-up and shutdown of the stages, and overhead of DVC",
         f"Dataset {params['dataset']}; seconds, "
         + (f"medians of {repeats} runs" if repeats > 1 else "of one run")
-        + ", process start included.",
-        "Before: until the stage opens the first file of its work. After: from the end of its "
-        "script to that of the process. Beside them, a Python that does nothing but import what "
-        "the stage cannot do without: aiohttp and fsspec, NumPy, or Keras with TensorFlow.",
+        + ", including process start.",
+        "Before: from process start until the stage opens its first input. After: from the end of "
+        "the script to the end of the process. Import alone: a Python process that only imports "
+        "the libraries that the stage needs: aiohttp and fsspec, NumPy, or Keras with TensorFlow.",
         table(["stage", "before", "after", "import alone"], rows(before, after, alone)),
-        "Beside DVC's time for this pipeline, its time for one of a single empty stage.",
+        "Overhead of DVC for this pipeline, and for a pipeline with a single empty stage:",
         table(["command", "seconds", "one empty stage"], rows(around, floor)),
     )
 

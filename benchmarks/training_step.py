@@ -14,10 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from convline import arrays, backend, params
-from convline.recipe import Recipe
+import train
+from convline import backend, network, params
+from convline.data import arrays
+from convline.paths import PROCESSED
+from convline.training.recipe import Recipe
 
-PROCESSED = Path("data/processed")
 CHECKPOINT = Path("checkpoints/floor.npz")
 AUGMENTATION = ("rotation", "zoom", "shift", "distortion")
 SIDES = (512, 1024, 2048)  # of the square matrices that the machine multiplies
@@ -30,16 +32,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, required=True, help="of each measurement")
     rounds = parser.parse_args().rounds
 
-    recipe = params.load("train", Recipe)
-    data, validation = (
-        arrays.load(PROCESSED / f"{split}_images.npy", PROCESSED / f"{split}_labels.npy")
-        for split in ("train", "validation")
-    )
-    backend.configure(recipe, recipe.seed)
+    settings = params.load("train", train.Params)
+    backend.choose(settings)
+    architecture = network.load(settings.network)
+    data, validation = (arrays.load_split(PROCESSED, split) for split in ("train", "validation"))
+    backend.configure(settings, settings.seed)
     import keras
 
-    from convline import checkpoint, network, training
-    from convline.batches import TrainingBatches
+    from convline.training import checkpoint, fit
+    from convline.training.training_batches import TrainingBatches
 
     class Clock(keras.callbacks.Callback):
         """Notes when each part of an epoch ended."""
@@ -60,20 +61,21 @@ def main() -> None:
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
             self.times[-1]["checkpoint"] = time.perf_counter()
 
-    height, width = data.images.shape[1:3]
+    def batches_of(recipe: Recipe) -> TrainingBatches:
+        return TrainingBatches(data, recipe, settings.seed, architecture.border)
 
-    def train(recipe: Recipe) -> tuple[Any, list[dict[str, float]]]:
-        model = network.build(height, width, data.labels.shape[1], recipe)
+    def trained(recipe: Recipe) -> tuple[Any, list[dict[str, float]]]:
+        model = architecture.build(data.input_shape, data.classes)
         clock = Clock()
         keeper = checkpoint.Checkpoint(CHECKPOINT, "")
-        training.train(model, data, validation, recipe, keeper, callbacks=[clock], verbose=0)
+        fit.fit(model, batches_of(recipe), validation, recipe, keeper, callbacks=[clock], verbose=0)
         CHECKPOINT.unlink()
         return model, clock.times
 
-    model, times = train(recipe)
-    _, unaugmented = train(recipe.model_copy(update=dict.fromkeys(AUGMENTATION, 0.0)))
+    model, times = trained(settings)
+    _, unaugmented = trained(settings.model_copy(update=dict.fromkeys(AUGMENTATION, 0.0)))
 
-    batches = TrainingBatches(data, recipe)
+    batches = batches_of(settings)
     images, labels = map(keras.ops.convert_to_tensor, batches[0])
     matrices = [keras.random.normal((side, side)) for side in SIDES]
     product = compiled(keras.ops.matmul)
@@ -86,7 +88,7 @@ def main() -> None:
     for index in range(len(model.layers)):
         functions |= layer(model, index, images)
     seconds = best(functions, rounds)
-    seconds["computing"] = seconds.pop("execution") / training.STEPS_AT_ONCE
+    seconds["computing"] = seconds.pop("execution") / fit.STEPS_AT_ONCE
 
     print(
         json.dumps(
@@ -145,7 +147,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def drawing(batches: Any) -> Callable[[], object]:
-    """A function that draws the next of `batches` each time, and begins anew after the last."""
+    """A function that draws the next of `batches` each time, and starts again after the last."""
     index = -1
 
     def draw() -> object:

@@ -37,10 +37,10 @@ def main() -> None:
 
     report(
         "verdicts",
-        "The verdicts of compare.py where the truth is known",
+        "Verdicts of `convline compare` for known differences",
         f"Dataset {of_seeds[0]['dataset']}, seeds 0 to {len(seeds) - 1}, "
-        f"{of_seeds[0]['images']:,} test images. The accuracies of {FEW} epoch: "
-        f"{spread([found['candidate']['accuracy'] for found in of_epochs])}; of {MANY}: "
+        f"{of_seeds[0]['images']:,} test images. Accuracy after {FEW} epoch: "
+        f"{spread([found['candidate']['accuracy'] for found in of_epochs])}; after {MANY}: "
         f"{spread([found['baseline']['accuracy'] for found in of_epochs])}.",
         table(
             ["compared", "pairs", *VERDICTS],
@@ -49,9 +49,9 @@ def main() -> None:
                 [f"{FEW} epoch against {MANY}, the same seed", *counts(of_epochs)],
             ],
         ),
-        f"Were the networks of all seeds equally good, 5 % of {len(of_seeds)} pairs, or "
-        f"{0.05 * len(of_seeds):.1f}, would be called better or worse by chance. More are, as far "
-        "as they are not: the test is about two networks, not about their recipes.",
+        f"If the networks of all seeds were equally good, 5 % of {len(of_seeds)} pairs, or "
+        f"{0.05 * len(of_seeds):.1f}, would be called better or worse by chance. There are more "
+        "because they are not: the test compares two trained networks, not their recipes.",
     )
 
 
@@ -61,8 +61,8 @@ def name(seed: int, epochs: int) -> str:
 
 
 def compare(project: Project, baseline: str, candidate: str) -> dict[str, Any]:
-    """What compare.py finds."""
-    output = project.run(["src/compare.py", baseline, candidate, "--json"]).output
+    """What `convline compare` finds."""
+    output = project.run(["src", "compare", baseline, candidate, "--json"]).output
     return dict(json.loads(output))
 
 

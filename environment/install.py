@@ -17,6 +17,7 @@ VENV = Path(".venv")
 PYTHON = VENV / "bin/python"
 INSTALLED = VENV / "bin/installed.txt"  # the lock that was installed
 STARTUP = Path("environment/convline_startup.py")  # what PYTHON does whenever it starts
+COMMAND = Path("environment/convline")
 
 # With these, pip installs elsewhere. A pip.conf can say so too: see `lacking`.
 ELSEWHERE = {"PIP_PREFIX", "PIP_PYTHON", "PIP_ROOT", "PIP_TARGET", "PIP_USER"}
@@ -37,7 +38,7 @@ def main() -> None:
         if VENV.is_symlink() or not PYTHON.exists() or installed() != wanted:
             install(lock, turn.fileno())
             INSTALLED.write_bytes(wanted)
-        add_startup()
+        add_own()
 
 
 def installed() -> bytes:
@@ -80,8 +81,9 @@ def lacking(packages: dict[str, str]) -> list[str]:
     return [name for name, version in packages.items() if here.get(name) != version]
 
 
-def add_startup() -> None:
-    """Have PYTHON run STARTUP whenever it starts."""
+def add_own() -> None:
+    """Add COMMAND to the programs, and have PYTHON run STARTUP whenever it starts."""
+    shutil.copy(COMMAND, VENV / "bin" / COMMAND.name)
     (site() / f"{STARTUP.stem}.pth").write_text(f"import {STARTUP.stem}\n")
     (site() / "path_first.pth").unlink(missing_ok=True)  # from before there was STARTUP
     shutil.copyfile(STARTUP, site() / STARTUP.name)  # last, because `make` looks for it

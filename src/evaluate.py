@@ -1,85 +1,59 @@
-"""Evaluate the trained model on the test images, which nothing before has seen."""
+"""Evaluate the trained model on the test images, which no other stage reads."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from convline import arrays, backend, datasets, files, params, pictures, provenance, stage
+from convline import backend, files, network, params, problems, provenance
 from convline.backend import BackendParams
+from convline.data import arrays, datasets
+from convline.paths import EVALUATION, MISTAKES, MODEL, PREDICTIONS, PROCESSED, RELIABILITY
 
-PROCESSED = Path("data/processed")
-MODEL = Path("models/model.keras")
-METRICS = Path("metrics/evaluate.json")
-PREDICTIONS = Path("metrics/predictions.csv")
-RELIABILITY = Path("metrics/reliability.csv")
-MISTAKES = Path("metrics/mistakes.png")
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Params(BackendParams):
     """What evaluate reads from params.yaml."""
 
     dataset: str
+    network: str
 
 
 def main() -> None:
     """Read the model and the test images, predict, write figures, predictions and a picture."""
     settings = params.load("evaluate", Params)
+    backend.choose(settings)
+    network.imported(settings.network)  # registers its layers
     made_from = provenance.record("evaluate")
     classes = datasets.load(settings.dataset).classes
-    test = arrays.load(PROCESSED / "test_images.npy", PROCESSED / "test_labels.npy")
-    if test.labels.shape[1] != len(classes):
-        raise stage.Problem(
-            f"{PROCESSED}/test_labels.npy has {test.labels.shape[1]} classes, {settings.dataset} "
-            f"has {len(classes)}; `dvc repro preprocess` makes it anew"
+    test = arrays.load_split(PROCESSED, "test")
+    if test.classes != len(classes):
+        raise problems.Problem(
+            f"{PROCESSED}/test_labels.npy has {test.classes} classes, {settings.dataset} has "
+            f"{len(classes)}; `dvc repro preprocess` regenerates it"
         )
 
     backend.configure(settings)
-    # Keras is imported only now: its backend is a parameter. So is what the figures need, which is
-    # large: where memory is too little for it, `stage.run` can say so.
-    import pandas as pd
-
-    from convline import models, scores
-    from convline.batches import EVALUATION_BATCH, Batches
-
-    model = models.load(MODEL)
-    expected = (None, *test.images.shape[1:]), (None, len(classes))
-    if (model.input_shape, model.output_shape) != expected:
-        raise stage.Problem(
-            f"{MODEL} turns {model.input_shape[1:]} into {model.output_shape[1:]}, but "
-            f"{settings.dataset} needs {expected[0][1:]} into {expected[1][1:]}; "
-            "`dvc repro train` makes it anew"
-        )
-    probabilities = model.predict(backend.feed(Batches(test, EVALUATION_BATCH)), verbose=0)
-    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
-        raise stage.Problem(
-            f"{MODEL} returns numbers that are no probabilities; `dvc repro train` makes it anew"
-        )
+    # What imports Keras, pandas or scikit-learn comes only now: where memory is too little for
+    # them, `problems.run` can say so
+    from convline import models
+    from convline.evaluation import mistakes, scores
 
     actual = test.labels.argmax(axis=1)
-    predicted = probabilities.argmax(axis=1)
+    probabilities = predict(test)
     figures = scores.summary(actual, probabilities, classes)
-    names = np.array(classes)
-    table = pd.DataFrame(
-        {
-            "index": np.arange(len(actual)),
-            "actual": names[actual],
-            "predicted": names[predicted],
-            "confidence": probabilities.max(axis=1).round(4),
-        }
-    )
     with files.written(PREDICTIONS) as file:
-        table.to_csv(file, index=False)
+        predictions(actual, probabilities, classes).to_csv(file, index=False)
     with files.written(RELIABILITY) as file:
         scores.reliability(actual, probabilities).round(5).to_csv(file, index=False)
     with files.written(MISTAKES) as file:
-        file.write(
-            pictures.worst_mistakes(
-                test.images, actual, probabilities, classes, f"{settings.dataset}, test set"
-            )
-        )
+        title = f"{settings.dataset}, test set"
+        file.write(mistakes.sheet(test.images, actual, probabilities, classes, title))
     made = made_from.with_outs(PREDICTIONS, RELIABILITY, MISTAKES)
     files.write_json(
-        METRICS,
+        EVALUATION,
         {
             "dataset": settings.dataset,
             **figures,
@@ -95,5 +69,54 @@ def main() -> None:
     )
 
 
+def predict(test: arrays.Labelled) -> npt.NDArray[np.float32]:
+    """The probabilities (n, classes) that the model gives the images of `test`.
+
+    Raises `Problem` where the model is missing or damaged, takes other images, or returns something
+    other than probabilities.
+    """
+    from convline import models
+    from convline.data.batches import EVALUATION_BATCH, Batches
+
+    model = models.load(MODEL)
+    try:
+        outputs = models.output_shape(model, test.input_shape)
+    except ValueError:
+        outputs = None
+    if outputs != (None, test.classes):
+        raise problems.Problem(
+            f"{MODEL} does not turn images of {test.input_shape} into the probabilities of "
+            f"{test.classes} classes; `dvc repro train` regenerates it"
+        )
+    probabilities: npt.NDArray[np.float32] = model.predict(
+        backend.feed(Batches(test, EVALUATION_BATCH)), verbose=0
+    )
+    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise problems.Problem(
+            f"{MODEL} returns numbers that are not probabilities; `dvc repro train` regenerates it"
+        )
+    return probabilities
+
+
+def predictions(
+    actual: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float32], classes: list[str]
+) -> "pd.DataFrame":
+    """A row for each image: its number, both class names and the confidence in the predicted one.
+
+    Takes labels (n,) and probabilities (n, classes).
+    """
+    import pandas as pd
+
+    names = np.array(classes)
+    return pd.DataFrame(
+        {
+            "index": np.arange(len(actual)),
+            "actual": names[actual],
+            "predicted": names[probabilities.argmax(axis=1)],
+            "confidence": probabilities.max(axis=1).round(4),
+        }
+    )
+
+
 if __name__ == "__main__":
-    stage.run(main)
+    problems.run(main)

@@ -1,10 +1,8 @@
 """Bring the dataset's four files to data/raw/, from the first source that has the right bytes."""
 
-from pathlib import Path
-
-from convline import datasets, params, stage
-
-RAW = Path("data/raw")
+from convline import params, problems
+from convline.data import datasets
+from convline.paths import RAW
 
 
 class Params(params.Schema):
@@ -20,12 +18,12 @@ def main() -> None:
 
     if dataset.files == "scikit-learn":
         # Slow to import, and needed for this dataset only
-        from convline import digits, idx
+        from convline.data import digits, idx
 
         for file_name, array in digits.make().items():
             idx.write(RAW / file_name, array)
     else:
-        from convline.download import download, sources
+        from convline.data.download import download, sources
 
         for file_name, file in dataset.files.items():
             download(sources(dataset, RAW), file_name, file, RAW / file_name)
@@ -33,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    problems.run(main)

@@ -2,41 +2,45 @@
 
 import sys
 import time
-from pathlib import Path
 
-from convline import arrays, backend, files, params, provenance, stage
-from convline.recipe import Recipe
+from convline import backend, files, network, params, problems, provenance
+from convline.backend import BackendParams
+from convline.data import arrays
+from convline.paths import CHECKPOINT, HISTORY, MODEL, PROCESSED, TRAINING
+from convline.training.recipe import Recipe
 
-PROCESSED = Path("data/processed")
-MODEL = Path("models/model.keras")
-METRICS = Path("metrics/train.json")
-HISTORY = Path("metrics/history")
-CHECKPOINT = Path("checkpoints/train.npz")
+
+class Params(BackendParams, Recipe):
+    """What train reads from params.yaml, the network's section aside."""
+
+    dataset: str
+    seed: params.Seed
 
 
 def main() -> None:
     """Read the training and validation images, train, write the model and its history."""
-    recipe = params.load("train", Recipe)
+    settings = params.load("train", Params)
+    backend.choose(settings)
+    architecture = network.load(settings.network)
     made_from = provenance.record("train")
-    training_images = arrays.load(PROCESSED / "train_images.npy", PROCESSED / "train_labels.npy")
-    validation_images = arrays.load(
-        PROCESSED / "validation_images.npy", PROCESSED / "validation_labels.npy"
-    )
-    height, width, classes = shape(training_images, validation_images)
+    train = arrays.load_split(PROCESSED, "train")
+    validation = arrays.load_split(PROCESSED, "validation", like=train)
 
-    backend.configure(recipe, recipe.seed)
-    # Keras is imported only now: its backend is a parameter
-    from convline import checkpoint, history, models, network, training
+    backend.configure(settings, settings.seed)
+    # What imports Keras comes only now
+    from convline import models
+    from convline.training import checkpoint, fit, history
+    from convline.training.training_batches import TrainingBatches
 
-    model = network.build(height, width, classes, recipe)
+    model = architecture.build(train.input_shape, train.classes)
     model.summary()
     start = time.perf_counter()
-    kept = training.train(
+    kept = fit.fit(
         model,
-        training_images,
-        validation_images,
-        recipe,
-        checkpoint.Checkpoint(CHECKPOINT, checkpoint.fingerprint(recipe, made_from.deps)),
+        TrainingBatches(train, settings, settings.seed, architecture.border),
+        validation,
+        settings,
+        checkpoint.Checkpoint(CHECKPOINT, checkpoint.fingerprint(made_from)),
         callbacks=[history.History(HISTORY)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
@@ -44,9 +48,9 @@ def main() -> None:
 
     models.save(model, MODEL, made_from)
     files.write_json(
-        METRICS,
+        TRAINING,
         {
-            "dataset": recipe.dataset,
+            "dataset": settings.dataset,
             "accuracy": round(kept.accuracy, 4),
             "loss": round(kept.loss, 5),
             "epoch": kept.epoch,
@@ -55,23 +59,10 @@ def main() -> None:
     )
     CHECKPOINT.unlink()  # a run that is forced trains again
     print(
-        f"train: {recipe.dataset}: kept epoch {kept.epoch} of {recipe.epochs}, "
+        f"train: {settings.dataset}: kept epoch {kept.epoch} of {settings.epochs}, "
         f"validation accuracy {kept.accuracy:.2%}, in {seconds:.1f} s"
     )
 
 
-def shape(training: arrays.Labelled, validation: arrays.Labelled) -> tuple[int, int, int]:
-    """The height and width of the images and the number of classes, the same in both parts."""
-    first, second = ((*p.images.shape[1:], p.labels.shape[1]) for p in (training, validation))
-    height, width, channels, classes = first
-    if first != second or channels != 1:
-        raise stage.Problem(
-            f"{PROCESSED}/ holds training images and classes of {first}, validation images and "
-            f"classes of {second}, not both of (height, width, 1, classes); "
-            "`dvc repro preprocess` makes them anew"
-        )
-    return height, width, classes
-
-
 if __name__ == "__main__":
-    stage.run(main)
+    problems.run(main)

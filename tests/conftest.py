@@ -8,24 +8,35 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
-from convline import idx
-from convline.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from convline import pipeline
+from convline.commands.run import update
+from convline.data import idx
+from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from convline.params import SECTIONS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Those of Convline: a project may have more
+STAGES = [
+    name
+    for name in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    if name in pipeline.STAGES
+]
+# What tells of runs, and data and pipelines that a project has beside Convline's
+OTHERS = re.compile(r"metrics/.*\.json|dvc\.lock|.*/dvc\.(yaml|lock)|.*\.dvc")
 CLASSES = ["ant", "bee", "cat"]
 SHAPE = (12, 12)
 TINY = {
     "dataset": "tiny",
     "validation_size": 60,
-    "conv_filters": [4, 8],
-    "conv_kernels": [3, 3],
-    "dense_units": 8,
+    "convnet": {"filters": [4, 8], "kernels": [3, 3], "dense_units": 8},
     "epochs": 2,
     "batch_size": 32,
     "learning_rate": 0.01,
@@ -106,6 +117,12 @@ class Project:
         result = self.run("dvc", *arguments, ok=ok)
         return result.stdout + result.stderr
 
+    def convline(
+        self, *arguments: str, ok: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of Convline's commands."""
+        return self.run("python", "src", *arguments, ok=ok, **environment)
+
     def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one stage's script as DVC does, whatever its exit code."""
         return self.run("python", f"src/{name}.py", ok=False, **environment)
@@ -119,8 +136,11 @@ class Project:
         return result, int(result.stdout)
 
     def problem(self, name: str, **environment: str) -> str:
-        """Run one stage's script, which has to end as bad input does, and return its one line."""
-        result = self.stage(name, **environment)
+        """Run a stage's script, or a command, which has to end as bad input does: its one line."""
+        if name in STAGES:
+            result = self.stage(name, **environment)
+        else:
+            result = self.convline(name, ok=False, **environment)
         lines = result.stderr.splitlines()
         assert result.returncode == 1, result
         assert len(lines) == 1, result.stderr
@@ -129,10 +149,10 @@ class Project:
         return lines[0]
 
     def set_params(self, **values: object) -> None:
-        """Change keys of params.yaml."""
+        """Change keys of params.yaml, and in its sections the keys that are given."""
         path = self.path / "params.yaml"
         content = YAML().load(path)
-        content.update(values)
+        update(content, values)
         YAML().dump(content, path)
 
     def set_dataset(self, name: str, **values: object) -> None:
@@ -141,6 +161,28 @@ class Project:
         entries = yaml.safe_load(path.read_text())
         entries[name] = entries.get(name, {}) | values
         path.write_text(yaml.safe_dump(entries, sort_keys=False))
+
+    def keep_own_stages(self) -> None:
+        """Remove what a project may have beside Convline's stages: others, their plots and keys.
+
+        They may need more than the tiny dataset, and take longer than a test.
+        """
+        with (
+            modify_yaml(self.path / "dvc.yaml") as content,
+            modify_yaml(self.path / "params.yaml") as params,
+        ):
+            stages = content["stages"]
+            for name in set(stages) - set(STAGES):
+                del stages[name]
+            outs = tuple(path for stage in stages.values() for path in outputs(stage))
+            content["plots"] = [
+                plot
+                for plot in content["plots"]
+                if all(path.startswith(outs) for path in data(plot))
+            ]
+            used = {key for stage in stages.values() for key in stage["params"] if str(key) == key}
+            for key in set(params) - used - {*SECTIONS, *pipeline.networks()}:
+                del params[key]
 
     def commit(self, message: str = "Change") -> None:
         """Commit all that git does not ignore."""
@@ -166,7 +208,7 @@ class Project:
     def objects(self) -> dict[str, str]:
         """What DVC stores of dvc.lock: the names of the objects, by path."""
         stages = yaml.safe_load((self.path / "dvc.lock").read_text())["stages"].values()
-        outs = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+        outs = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
         return {path: md5 for path, md5 in outs.items() if not path.endswith(".json")}
 
     def hashes(self) -> dict[str, str]:
@@ -185,6 +227,30 @@ class Project:
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
         return Project(path, self.mirror, self.shell)
+
+
+def ran(output: str) -> list[str]:
+    """The stages that `dvc repro` says it starts, in order."""
+    return re.findall(r"Running stage '([^']+)'", output)
+
+
+def outputs(stage: dict[str, Any]) -> dict[str, bool]:
+    """The paths that an entry of dvc.yaml lists as outputs, and whether DVC caches each."""
+    found = {}
+    for kind in ("outs", "metrics", "plots"):
+        for out in stage.get(kind, []):
+            path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
+            found[path] = options.get("cache", True)
+    return found
+
+
+def data(plot: str | dict[str, Any]) -> list[str]:
+    """The files that a plot of dvc.yaml draws."""
+    if isinstance(plot, str):
+        return [plot]
+    ((name, definition),) = plot.items()
+    y = (definition or {}).get("y")
+    return list(y) if isinstance(y, dict) else [name]
 
 
 def tiny_images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -234,9 +300,10 @@ def fresh(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     ).stdout
     for name in filter(None, listed.split("\0")):
         source, target = REPOSITORY / name, project.path / name
-        if source.is_file() and not re.match(r"metrics/.*\.json|dvc\.lock", name):
+        if source.is_file() and not OTHERS.fullmatch(name):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
+    project.keep_own_stages()
     project.set_params(**TINY)
     project.set_dataset("tiny", shape=list(SHAPE), classes=CLASSES, files=describe(mirror))
     project.run("git", "init", "--quiet", "--initial-branch", "main")

@@ -1,24 +1,56 @@
-"""Keras within the tests' own process: its backend, and recipes for it."""
+"""Keras within the tests' own process: its backend, and recipes and networks for it."""
 
+import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from convline import backend
 from convline.backend import BackendParams
 from convline.provenance import Record
-from convline.recipe import Recipe
+from convline.training.recipe import Recipe
+from networks import convnet as convnets
 
+TESTS = Path(__file__).parent
 MADE_FROM = Record(stage="train", params={"params.yaml": {"epochs": 5}}, deps={})
-DEFAULTS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
+DEFAULTS = yaml.safe_load((TESTS.parent / "params.yaml").read_text())
 
 
 def configure() -> None:
     """Choose the backend as the stages do, before a test imports Keras."""
-    backend.configure(BackendParams(backend="tensorflow", threads=2))
+    settings = BackendParams(backend="tensorflow", threads=2)
+    backend.choose(settings)
+    backend.configure(settings)
 
 
 def recipe(**changes: object) -> Recipe:
     """The recipe of params.yaml with `changes`."""
     values = {key: DEFAULTS[key] for key in Recipe.model_fields}
     return Recipe.model_validate(values | changes)
+
+
+def convnet(input_shape: tuple[int, int, int], classes: int, **changes: object) -> Any:
+    """The network of params.yaml with `changes` of its section."""
+    section = copy.deepcopy(DEFAULTS["convnet"]) | changes
+    return convnets.build(input_shape, classes, convnets.Params.model_validate(section))
+
+
+def run(code: str, *folders: Path, hash_seed: int = 0, **environment: str) -> str:
+    """The output of Python code in a new process, which imports from `folders` too."""
+    paths = [*folders, TESTS, TESTS.parent / "src"]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONHASHSEED": str(hash_seed),
+        "KERAS_BACKEND": "tensorflow",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout

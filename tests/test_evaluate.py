@@ -14,11 +14,11 @@ import pytest
 import evaluate
 import inprocess
 from conftest import CLASSES, Project
-from convline import arrays, stage
+from convline import problems
+from convline.data import arrays
+from convline.paths import MODEL, PROCESSED
 
-MODEL = Path("models/model.keras")
-TEST_IMAGES = Path("data/processed/test_images.npy")
-TEST_LABELS = Path("data/processed/test_labels.npy")
+TEST_IMAGES, TEST_LABELS = arrays.paths(PROCESSED, "test")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def in_process(
     monkeypatch.chdir(project.path)
     monkeypatch.setattr(sys, "argv", ["src/evaluate.py"])
     with pytest.raises(SystemExit) as ended:
-        stage.run(evaluate.main)
+        problems.run(evaluate.main)
     assert ended.value.code == 1
     line = capsys.readouterr().err
     assert line.startswith("evaluate: ")
@@ -48,19 +48,17 @@ def in_process(
 
 def put_model(project: Project, side: int = 12, classes: int = 3) -> None:
     """Put an untrained model of other shapes in the place of the project's."""
-    from convline import models, network
+    from convline import models
 
-    recipe = inprocess.recipe(conv_filters=[2], conv_kernels=[3])
-    models.save(
-        network.build(side, side, classes, recipe), project.path / MODEL, inprocess.MADE_FROM
-    )
+    model = inprocess.convnet((side, side, 1), classes, filters=[2], kernels=[3])
+    models.save(model, project.path / MODEL, inprocess.MADE_FROM)
 
 
 def put_diverged_model(project: Project) -> None:
     """Put a model whose weights are no numbers in the place of the project's."""
-    from convline import models, network
+    from convline import models
 
-    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[2], conv_kernels=[3]))
+    model = inprocess.convnet((12, 12, 1), 3, filters=[2], kernels=[3])
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     models.save(model, project.path / MODEL, inprocess.MADE_FROM)
 
@@ -82,16 +80,16 @@ def narrow(project: Project) -> None:
 
 WRONG: list[tuple[Callable[[Project], Any], str]] = [
     (lambda project: (project.path / MODEL).unlink(), f"{MODEL} is missing; `dvc repro train`"),
-    (cut(MODEL), f"{MODEL} is no Keras model: "),
+    (cut(MODEL), f"{MODEL} is not a Keras model: "),
     (
         lambda project: put_model(project, side=10),
-        f"{MODEL} turns (10, 10, 1) into (3,), but tiny needs (12, 12, 1) into (3,); ",
+        f"{MODEL} does not turn images of (12, 12, 1) into the probabilities of 3 classes; ",
     ),
     (
         lambda project: put_model(project, classes=4),
-        f"{MODEL} turns (12, 12, 1) into (4,), but tiny needs (12, 12, 1) into (3,); ",
+        f"{MODEL} does not turn images of (12, 12, 1) into the probabilities of 3 classes; ",
     ),
-    (put_diverged_model, f"{MODEL} returns numbers that are no probabilities; `dvc repro train`"),
+    (put_diverged_model, f"{MODEL} returns numbers that are not probabilities; `dvc repro train`"),
     (lambda project: (project.path / TEST_IMAGES).unlink(), f"{TEST_IMAGES} is missing; "),
     (cut(TEST_IMAGES), f"{TEST_IMAGES} is damaged: "),
     (cut(TEST_LABELS), f"{TEST_LABELS} is damaged: "),
@@ -147,7 +145,7 @@ def test_the_figures_agree(
 
     from convline import models
 
-    test = arrays.load(TEST_IMAGES, TEST_LABELS)
+    test = arrays.load_split(PROCESSED, "test")
     model = models.load(MODEL)
     model.compile(loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     images = test.images[np.arange(len(test.images))]

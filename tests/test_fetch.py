@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from conftest import Project, describe
-from convline import idx
-from convline.datasets import FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from convline.data import idx
+from convline.data.datasets import FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
 FIRST = TEST_IMAGES  # of the tiny dataset's files, as datasets.yaml orders them
 ENDLESS = 1 << 28  # bytes after which an endless stream ends, so that a broken test does
@@ -31,11 +31,12 @@ PATIENCE = 60  # seconds until a test that waits for something fails
 HASTY = """
 import sys
 sys.path.insert(0, "src")
-from convline import download, stage
+from convline.data import download
+from convline import problems
 download.TIMEOUT = float(sys.argv[1])
 sys.argv = ["src/fetch.py"]
 import fetch
-stage.run(fetch.main)
+problems.run(fetch.main)
 """
 
 # The stage, without a network
@@ -48,8 +49,8 @@ sys.addaudithook(refuse)
 sys.path.insert(0, "src")
 sys.argv = ["src/fetch.py"]
 import fetch
-from convline import stage
-stage.run(fetch.main)
+from convline import problems
+problems.run(fetch.main)
 """
 
 
@@ -255,7 +256,7 @@ def test_a_source_that_broke_off_once_is_tried_again(clone: Project, answer: Ans
 def test_an_edited_stage_needs_no_source_to_run_again(clone: Project) -> None:
     """DVC deletes the files before it runs the stage; the user's cache still has them."""
     clone.dvc("repro", "fetch")
-    with (clone.path / "src/convline/stage.py").open("a") as source:
+    with (clone.path / "src/convline/problems.py").open("a") as source:
         source.write("# changed\n")
     output = clone.run("dvc", "repro", "fetch", CONVLINE_MIRROR="/nowhere").stdout
     assert "Running stage 'fetch'" in output

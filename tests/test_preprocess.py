@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from conftest import CLASSES, SHAPE, Project, tiny_images
-from convline import idx
-from convline.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from convline.data import idx
+from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
 PARTS = ("train", "validation", "test")
 MOST_MEMORY = 400 << 20  # bytes; the stage takes less than half of it
@@ -93,31 +93,35 @@ def as_it_is(content: bytes) -> bytes:
     return content
 
 
-ANEW = "`dvc repro fetch` brings it anew"
-BOTH_ANEW = "`dvc repro fetch` brings both anew"
+AGAIN = "`dvc repro fetch` fetches it again"
+BOTH_AGAIN = "`dvc repro fetch` fetches both again"
 HEIGHT, WIDTH = SHAPE
 
 REFUSED: list[tuple[str, Change, str]] = [
-    (TRAIN_IMAGES, beginning(b"\1"), f"begins with 01000803, not with 00000803 as an IDX; {ANEW}"),
-    (TEST_LABELS, beginning(b"\0\1"), f"begins with 00010801, not with 00000801 as an IDX; {ANEW}"),
-    (TEST_IMAGES, beginning(b"\0\0\x09"), f"begins with 00000903; unsigned bytes in 3; {ANEW}"),
-    (TRAIN_LABELS, beginning(b"\0\0\x08\3"), f"begins with 00000803; in 1 dimension does; {ANEW}"),
-    (TRAIN_IMAGES, lambda c: zipped(c[:9]), f"ends within its header; {ANEW}"),
-    (TRAIN_IMAGES, declaring(299), f"declares 299 images; {TRAIN_LABELS} 300 labels: {BOTH_ANEW}"),
-    (TEST_LABELS, declaring(91), f"declares 90 images; {TEST_LABELS} 91 labels: {BOTH_ANEW}"),
-    (TRAIN_LABELS, lambda c: zipped(c[:-1]), f"ends after 299 of 300; {ANEW}"),
-    (TRAIN_LABELS, lambda c: zipped(c + b"\0"), f"more than the 300 that its header; {ANEW}"),
-    (TRAIN_IMAGES, lambda c: zipped(c[:-1]), f"ends after 299 of 300; {ANEW}"),
+    (TRAIN_IMAGES, beginning(b"\1"), f"begins with 01000803, not with 00000803 as an IDX; {AGAIN}"),
+    (
+        TEST_LABELS,
+        beginning(b"\0\1"),
+        f"begins with 00010801, not with 00000801 as an IDX; {AGAIN}",
+    ),
+    (TEST_IMAGES, beginning(b"\0\0\x09"), f"begins with 00000903; unsigned bytes in 3; {AGAIN}"),
+    (TRAIN_LABELS, beginning(b"\0\0\x08\3"), f"begins with 00000803; in 1 dimension does; {AGAIN}"),
+    (TRAIN_IMAGES, lambda c: zipped(c[:9]), f"ends within its header; {AGAIN}"),
+    (TRAIN_IMAGES, declaring(299), f"declares 299 images; {TRAIN_LABELS} 300 labels: {BOTH_AGAIN}"),
+    (TEST_LABELS, declaring(91), f"declares 90 images; {TEST_LABELS} 91 labels: {BOTH_AGAIN}"),
+    (TRAIN_LABELS, lambda c: zipped(c[:-1]), f"ends after 299 of 300; {AGAIN}"),
+    (TRAIN_LABELS, lambda c: zipped(c + b"\0"), f"more than the 300 that its header; {AGAIN}"),
+    (TRAIN_IMAGES, lambda c: zipped(c[:-1]), f"ends after 299 of 300; {AGAIN}"),
     (TEST_LABELS, label(3, at=7), "label 7 is 3; classes are 0 to 2; in datasets.yaml"),
     (
         TRAIN_IMAGES,
         declaring(300, HEIGHT * 2, WIDTH // 2),
         "images of 24 x 6 pixels; the dataset's are 12 x 12; in datasets.yaml",
     ),
-    (TRAIN_IMAGES, lambda c: zipped(c)[:-9], f"is damaged: ; {ANEW}"),
-    (TRAIN_LABELS, lambda c: zipped(c)[:15], f"is damaged: ; {ANEW}"),
-    (TEST_LABELS, as_it_is, f"is damaged: Not a gzipped file; {ANEW}"),
-    (TEST_IMAGES, lambda c: b"", f"begins with nothing; {ANEW}"),
+    (TRAIN_IMAGES, lambda c: zipped(c)[:-9], f"is damaged: ; {AGAIN}"),
+    (TRAIN_LABELS, lambda c: zipped(c)[:15], f"is damaged: ; {AGAIN}"),
+    (TEST_LABELS, as_it_is, f"is damaged: Not a gzipped file; {AGAIN}"),
+    (TEST_IMAGES, lambda c: b"", f"begins with nothing; {AGAIN}"),
 ]
 
 
@@ -138,7 +142,7 @@ def test_a_wrong_raw_file(ready: Project, name: str, change: Change, words: str)
 def test_a_missing_raw_file(ready: Project, name: str) -> None:
     (ready.path / "data/raw" / name).unlink()
     line = ready.problem("preprocess")
-    assert line == f"preprocess: data/raw/{name} is missing; `dvc repro fetch` brings it"
+    assert line == f"preprocess: data/raw/{name} is missing; `dvc repro fetch` fetches it"
 
 
 def test_headers_that_agree_on_a_wrong_count(ready: Project) -> None:

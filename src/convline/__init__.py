@@ -1,1 +1,1 @@
-"""What the pipeline's stages share, a module per idea."""
+"""The library behind the stages and commands, one module per idea."""

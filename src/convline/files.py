@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files that are written completely or not at all."""
 
 import json
 import os
@@ -8,17 +8,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from convline.stage import Problem, os_reason
+from convline.problems import Problem, os_reason
 
 
 @contextmanager
 def written(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` for writing bytes, and name it `path` once all is on the disk.
+    """Open a file beside `path` for writing bytes, and rename it to `path` once it is on the disk.
 
-    Makes the folder where it is missing. After an error, the unfinished file is removed and what
-    was at `path` before is untouched. After Ctrl-C or kill -9 the unfinished file, PATH.part,
-    stays until the next run, which writes over it. Raises `Problem` where the system refuses a
-    write, as on a full disk.
+    Creates missing folders. After an error, the unfinished file is removed and `path` is unchanged.
+    After Ctrl-C or kill -9 the unfinished file, PATH.part, stays until the next run overwrites it.
+    Raises `Problem` where a write fails, as on a full disk.
     """
     unfinished = path.with_name(path.name + ".part")
     try:
@@ -38,9 +37,9 @@ def written(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a folder for as long as the context lasts.
+    """A folder that exists within the context.
 
-    Raises `Problem` where the system refuses that, or a write within the context.
+    Raises `Problem` where it cannot be created, or a write within the context fails.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +49,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def temporary_file() -> IO[bytes]:
-    """A file without a name, gone once it is closed. Raises `Problem` where there can be none."""
+    """A file without a name, deleted once it is closed. Raises `Problem` where that fails."""
     try:
         return tempfile.TemporaryFile()
     except OSError as error:
@@ -58,7 +57,7 @@ def temporary_file() -> IO[bytes]:
 
 
 def _nothing_temporary(error: OSError) -> Problem:
-    folder = tempfile.tempdir  # where Python found one
+    folder = tempfile.tempdir  # None where Python found no usable one
     what = f"the temporary folder {folder} cannot be used" if folder else "no temporary folder"
     return Problem(f"{what}: {os_reason(error)}; free space there or set TMPDIR to another")
 

@@ -1,11 +1,11 @@
-"""Names and values in Markdown, shown as they are whatever characters they hold."""
+"""Names and values in Markdown, shown literally whatever characters they hold."""
 
 import re
 from collections.abc import Iterable
 
 from tabulate import tabulate
 
-from convline.stage import one_line
+from convline.text import one_line
 
 # What begins emphasis, code, a link, HTML, an entity, mathematics or the end of a heading.
 # Within a word, `_`, `&` and `#` mean nothing.
@@ -13,12 +13,12 @@ SPECIAL = re.compile(r"[\\`*\[\]<~$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])|(?<!\w
 
 
 def text(name: str) -> str:
-    """`name` as text. It may stand anywhere but at the start of a line."""
+    """`name` as literal text, anywhere but at the start of a line."""
     return SPECIAL.sub(r"\\\g<0>", one_line(name))
 
 
 def code(value: str) -> str:
-    """`value` as a code span, within backticks enough."""
+    """`value` as a code span, with enough backticks around it."""
     content = one_line(value) or " "
     fence = "`" * (max(map(len, re.findall("`+", content)), default=0) + 1)
     space = " " if "`" in (content[0], content[-1]) else ""

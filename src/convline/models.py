@@ -10,14 +10,16 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from convline import memory
 from convline.files import temporary_folder, written
 from convline.params import validate
+from convline.problems import Problem
 from convline.provenance import Record
-from convline.stage import Problem, one_line, out_of_memory
+from convline.text import shortened
 
-# A weight's bytes hardly shrink. Without these, a file of 3 MB can ask for as many GB as it says
-MOST = 64 * 2**20  # bytes that any file may ask for
-EXPANSION = 20  # and as many times its size
+# Weights hardly compress. Without these limits, a file of 3 MB can claim any number of GB
+MOST = 64 * 2**20  # bytes that any file may claim
+EXPANSION = 20  # times its size that a file may claim beyond that
 
 WEIGHTS = "model.weights.h5"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
@@ -26,10 +28,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
 def save(model: keras.Model, path: Path, made_from: Record) -> None:
     """Write `model` to `path`, without the optimizer, and into its metadata what it was made from.
 
-    The same model and record give the same bytes.
+    It may be of any kind: sequential, functional or subclassed. The same model and record give the
+    same bytes.
     """
-    without_optimizer = keras.Sequential(model.layers, name=model.name)
-    without_optimizer.build(model.input_shape)
+    without_optimizer = type(model).from_config(model.get_config())
+    if not without_optimizer.built:
+        without_optimizer.build_from_config(model.get_build_config())
+        without_optimizer.built = True  # of a subclassed model it is not set
+    without_optimizer.set_weights(model.get_weights())
     with temporary_folder() as folder:
         saved = folder / "model.keras"
         without_optimizer.save(saved)
@@ -39,10 +45,10 @@ def save(model: keras.Model, path: Path, made_from: Record) -> None:
 
 
 def canonical(archive: bytes, made_from: Record) -> bytes:
-    """A .keras archive with a record, and without what differs between two savings of one model.
+    """A .keras archive with a record, and without what differs each time that a model is saved.
 
-    That is the date in metadata.json, the times of the zip entries, and `shared_object_id` in
-    config.json, a memory address: ids are numbered in the order of their appearance.
+    These are the date in metadata.json, the times of the zip entries, and `shared_object_id` in
+    config.json: a memory address, replaced by numbers in order of appearance.
     """
     result = io.BytesIO()
     with (
@@ -76,15 +82,15 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def _check_size(path: Path) -> None:
-    """Raise `ValueError` where Keras would read far more than the file has bytes.
+    """Raise `ValueError` where Keras would allocate far more than the size of the file.
 
-    No more is read of an entry than the zip's directory declares, and of a dataset than its shape
-    does: the sum of each is compared, and that of the weights that the layers need. Keras itself
-    allows 4 GiB of each entry and dataset, and any weights.
+    The sizes that the zip's directory declares, the shapes of the datasets, and the weights that
+    the layers need are each summed up and compared with it. Keras itself allows 4 GiB for each
+    entry and dataset, and any weights.
     """
     most = MOST + EXPANSION * path.stat().st_size
     with zipfile.ZipFile(path) as archive:
-        if WEIGHTS not in archive.namelist():  # but in an .npz, a zip of its own
+        if WEIGHTS not in archive.namelist():  # Keras also reads an .npz, a zip within the zip
             raise ValueError(f"it holds no {WEIGHTS}")
         if sum(entry.file_size for entry in archive.infolist()) > most:
             raise ValueError("it unpacks to far more than its size")
@@ -107,14 +113,14 @@ def _check_size(path: Path) -> None:
         if 4 * sum(math.prod(variable.shape) for variable in variables) > most:
             raise ValueError("its layers need far more weights than it holds")
     except Exception:
-        keras.utils.clear_session(free_memory=False)  # it would make those weights later
+        keras.utils.clear_session(free_memory=False)  # it would create those weights later
         raise
 
 
 def load(path: Path) -> keras.Model:
-    """The model at `path`. Raises `Problem` where it is missing or no Keras model."""
+    """The model at `path`. Raises `Problem` where it is missing or not a Keras model."""
     if not path.exists():
-        raise Problem(f"{path} is missing; `dvc repro train` makes it")
+        raise Problem(f"{path} is missing; `dvc repro train` creates it")
     try:
         if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
             raise zipfile.BadZipFile("its zip archive is damaged")
@@ -123,16 +129,30 @@ def load(path: Path) -> keras.Model:
         if not isinstance(model, keras.Model):
             raise TypeError(f"it holds a {type(model).__name__}")
         return model
-    except Exception as error:  # whatever a damaged zip, JSON or HDF5 file leads to
-        if out_of_memory(error):
+    except Exception as error:  # a damaged zip, JSON or HDF5 file can raise anything
+        if memory.exhausted(error):
             raise
-        reason = one_line(error)
-        reason = reason if len(reason) <= 120 else reason[:117] + "..."
-        raise Problem(f"{path} is no Keras model: {reason}; `dvc repro train` makes it") from error
+        reason = str(error).rpartition("Exception encountered: ")[2]  # after pages of Keras's own
+        raise Problem(
+            f"{path} is not a Keras model: {shortened(reason, 150)}; `dvc repro train` creates it"
+        ) from error
+
+
+def output_shape(model: keras.Model, input_shape: tuple[int, int, int]) -> Any:
+    """The shape of what `model` returns for images (n, *input_shape); builds a model that is not.
+
+    Raises `ValueError` where it takes images of another shape.
+    """
+    declared = getattr(model, "input_shape", (None, *input_shape))  # subclassed models have none
+    if any(size not in (None, wanted) for size, wanted in zip(declared[1:], input_shape)):
+        raise ValueError(f"the model takes images of {declared[1:]}")
+    # Called, because subclassed models implement no compute_output_shape
+    outputs = model(keras.KerasTensor((None, *input_shape)))
+    return keras.tree.map_structure(lambda output: output.shape, outputs)
 
 
 def made_from(path: Path) -> Record | None:
-    """What the model at `path` says of itself. None where it was saved by something else."""
+    """The record in the model at `path`; None if something else saved the model."""
     with zipfile.ZipFile(path) as archive:
         try:
             content = json.loads(archive.read("metadata.json"))["made_from"]

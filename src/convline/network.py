@@ -1,58 +1,74 @@
-"""The network: convolutions that halve the image, then dense layers."""
+"""The networks of src/networks/, found by name."""
 
-import keras
+import importlib
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from convline.recipe import Recipe
-from convline.stage import Problem
+from convline import imports, params, pipeline
+from convline.paths import PARAMS
+from convline.problems import Problem
 
-MOMENTUM = 0.9  # of means and variances; with Keras's 0.99 they lag behind in short trainings
+if TYPE_CHECKING:
+    import keras
 
 
-def build(height: int, width: int, classes: int, recipe: Recipe) -> keras.Model:
-    """An untrained classifier of raw 0-255 images (n, height, width, 1).
+@dataclass(frozen=True)
+class Network:
+    """A network and its parameters: the file NAME.py, and the section NAME of params.yaml."""
 
-    It returns the probabilities (n, classes). Cropping, if any, and scaling to 0-1 are its first
-    layers. Raises `Problem` where the image is too small for the convolutions.
-    """
-    layers: list[keras.Layer] = [keras.Input((height, width, 1), name="image")]
-    if recipe.crop:
-        layers.append(keras.layers.Cropping2D(recipe.crop))
-    layers.append(keras.layers.Rescaling(1 / 255))
-    last = len(recipe.conv_filters) - 1
-    for i, (filters, kernel) in enumerate(zip(recipe.conv_filters, recipe.conv_kernels)):
-        halved = i < last and (i + 1) % recipe.halve_every == 0
-        stride = 2 if halved and recipe.downsampling == "stride" else 1
-        normalized = recipe.batch_normalization is True or (
-            recipe.batch_normalization == "last" and i == last
-        )
-        layers.append(
-            keras.layers.Conv2D(
-                filters,
-                kernel,
-                stride,
-                activation=None if normalized else "relu",
-                use_bias=recipe.conv_bias and not normalized,
+    name: str
+    module: ModuleType
+    params: params.Schema
+
+    @property
+    def border(self) -> int:
+        """The pixels on each side of the image that it ignores: its parameter `crop`, if any."""
+        return int(getattr(self.params, "crop", 0))
+
+    def build(self, input_shape: tuple[int, int, int], classes: int) -> "keras.Model":
+        """An untrained classifier of raw 0-255 images (n, *input_shape).
+
+        `input_shape` is (height, width, channels). It returns the probabilities (n, classes).
+        Raises `Problem` where the network's own `build` does, or returns another shape.
+        """
+        from convline import models  # only now: it imports Keras
+
+        model = self.module.build(input_shape, classes, self.params)
+        shape = models.output_shape(model, input_shape)
+        if shape != (None, classes):
+            raise Problem(
+                f"{_file(self.name)}: build returns a model whose outputs are {shape}; "
+                f"(None, {classes}), a probability for each class, is expected"
             )
-        )
-        if halved and recipe.downsampling == "pool":
-            layers.append(keras.layers.MaxPooling2D(2))
-        if normalized:  # only now, when there is a quarter as much to normalize
-            layers += [
-                keras.layers.BatchNormalization(momentum=MOMENTUM),
-                keras.layers.Activation("relu"),
-            ]
-    layers.append(keras.layers.Flatten())
-    if recipe.dropout:
-        layers.append(keras.layers.Dropout(recipe.dropout, seed=recipe.seed))
-    if recipe.dense_units:
-        layers.append(keras.layers.Dense(recipe.dense_units, activation="relu"))
-    layers.append(keras.layers.Dense(classes, activation="softmax", name="probabilities"))
-    try:
-        return keras.Sequential(layers, name="convline")
-    except ValueError as error:
-        raise Problem(
-            f"params.yaml: images of {height} x {width} are too small for conv_filters "
-            f"{recipe.conv_filters} with conv_kernels {recipe.conv_kernels}, downsampling "
-            f"{recipe.downsampling} and crop {recipe.crop}; use fewer convolutions, smaller "
-            "kernels or a smaller crop"
-        ) from error
+        return model
+
+
+def load(name: str) -> Network:
+    """The network `name` with its section of params.yaml.
+
+    To be called after `backend.choose`: a network's file may import Keras. Raises `Problem` where
+    there is no such network, or its section has a wrong key or value.
+    """
+    module = imported(name)
+    return Network(name, module, params.load_section(name, module.Params))
+
+
+def imported(name: str) -> ModuleType:
+    """The module of the network `name`, whose import registers the layers that it defines."""
+    names = pipeline.networks()
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+        raise Problem(f"{PARAMS}: network is {name!r}, but {_file(name)} is missing; {hint}")
+    with imports.lean(), imports.quiet():
+        module = importlib.import_module(f"networks.{name}")
+    for attribute in ("Params", "build"):
+        if not hasattr(module, attribute):
+            raise Problem(f"{_file(name)} defines no {attribute}; CONTRIBUTING.md shows a network")
+    return module
+
+
+def _file(name: str) -> str:
+    return f"src/networks/{name}.py"

@@ -1,9 +1,9 @@
-"""The names of objects in DVC's cache and remotes: paths are made of them, so each is checked."""
+"""The names of objects in DVC's cache and remotes: checked, because they become paths."""
 
 import re
 from typing import Any
 
-from convline.stage import Problem
+from convline.problems import Problem
 
 NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an md5, and what marks the list of a directory
 
@@ -11,7 +11,7 @@ NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")  # an md5, and what marks the list of
 def checked_name(name: object, path: str) -> str:
     """`name`, the md5 that dvc.lock or the list of a directory has for `path`.
 
-    Raises `Problem` where it is anything but an md5: it could lead anywhere on the disk.
+    Raises `Problem` where it is not an md5: as a path, it could lead anywhere on the disk.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Problem(

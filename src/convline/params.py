@@ -1,16 +1,20 @@
-"""A stage's parameters: the keys that dvc.yaml lists for it, validated."""
+"""Parameters: what a stage or command reads from params.yaml, validated."""
 
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
+from dvc.stage import Stage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from convline.stage import PIPELINE, Problem, one_line
+from convline import pipeline
+from convline.paths import PARAMS, PIPELINE
+from convline.problems import Problem
+from convline.text import one_line, shortened
 
-PARAMS = Path("params.yaml")
 SECTIONS = ("gate",)  # keys of params.yaml that no stage reads: the settings of commands
+ALIKE = 0.75  # of difflib's ratio, from which on an unused key counts as misspelt
 
 
 class Schema(BaseModel):
@@ -38,30 +42,54 @@ Seed = Annotated[Int, Field(ge=0, lt=2**32)]
 def load(stage: str, schema: type[SchemaT]) -> SchemaT:
     """Read the parameters of `stage` from params.yaml.
 
-    Raises `Problem` where a key is missing, is one that no stage reads, or has a value that
-    `schema` refuses; and where dvc.yaml does not list exactly the keys of `schema` for the
-    stage, because then DVC would not notice that one of them changed.
+    Raises `Problem` where `read` does; where params.yaml holds what looks like a misspelt key of
+    Convline; and where the stage does not depend on each key of `schema`, because DVC would not
+    notice when one of them changed.
     """
-    keys = {
-        name: [key for key in definition.get("params", []) if isinstance(key, str)]
-        for name, definition in read_yaml(PIPELINE)["stages"].items()
-    }
-    if set(keys[stage]) != set(schema.model_fields):
-        raise Problem(
-            f"{PIPELINE} lists the params {sorted(keys[stage])} for stage {stage}, "
-            f"which reads {sorted(schema.model_fields)}: make them the same"
-        )
+    settings = read(schema)
+    with pipeline.opened() as repo:
+        declared = pipeline.declared(repo.stage.load_one(name=stage), str(PARAMS))
+        if declared is not None and (missing := set(schema.model_fields) - declared):
+            raise Problem(
+                f"{PIPELINE} lacks the params {', '.join(sorted(missing))} of the stage {stage}; "
+                "`make deps` adds them"
+            )
+        _check_spelling(read_yaml(PARAMS), repo.index.stages)
+    return settings
 
+
+def read(schema: type[SchemaT]) -> SchemaT:
+    """The values in params.yaml of the keys of `schema`.
+
+    Raises `Problem` where a key is missing or has a value that `schema` rejects.
+    """
     values = read_yaml(PARAMS)
-    known = sorted({key for of_stage in keys.values() for key in of_stage} | set(SECTIONS))
-    if unknown := [key for key in values if key not in known]:
-        key = _shown(unknown[0])
-        close = get_close_matches(key.strip("'"), known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(known)}"
-        raise Problem(f"{PARAMS}: no stage reads the key {key}; {hint}")
-    if missing := [key for key in keys[stage] if key not in values]:
-        raise Problem(f"{PARAMS}: the key {missing[0]} is missing; git has its default")
-    return validate(schema, {key: values[key] for key in keys[stage]}, PARAMS)
+    if missing := set(schema.model_fields) - set(values):
+        key = min(missing)
+        close = get_close_matches(key, map(str, values), n=1, cutoff=ALIKE)
+        hint = f"did you misspell it as {close[0]}?" if close else "git has its default"
+        raise Problem(f"{PARAMS}: the key {key} is missing; {hint}")
+    return validate(schema, {key: values[key] for key in schema.model_fields}, PARAMS)
+
+
+def _check_spelling(values: dict[Any, Any], stages: list[Stage]) -> None:
+    """Raise `Problem` at a key that no stage uses and that resembles one of Convline's."""
+    used = pipeline.used(stages, str(PARAMS))
+    of_convline = [stage for stage in stages if stage.addressing in pipeline.STAGES]
+    ours = set(SECTIONS).union(*(pipeline.declared(s, str(PARAMS)) or () for s in of_convline))
+    section = values.get("network")
+    network = values.get(section) if isinstance(section, str) else None
+    known = {key: key for key in ours}
+    if isinstance(network, dict):
+        dotted = {f"{section}.{key}": f"{section}.{key}" for key in network}
+        known = {str(key): f"{section}.{key}" for key in network} | dotted | known
+    for key in values:
+        if not isinstance(key, str) or key in {*used, *SECTIONS, *pipeline.networks()}:
+            continue
+        if close := get_close_matches(key, known, n=1, cutoff=ALIKE):
+            raise Problem(
+                f"{PARAMS}: no stage uses the key {_shown(key)}; did you mean {known[close[0]]}?"
+            )
 
 
 def load_section(name: str, schema: type[SchemaT]) -> SchemaT:
@@ -78,18 +106,22 @@ def load_section(name: str, schema: type[SchemaT]) -> SchemaT:
 
 
 def validate(schema: type[SchemaT], values: object, source: object) -> SchemaT:
-    """Make `values` a `schema`, or raise a `Problem` that names `source` and each wrong value."""
+    """`values` as a `schema`. Raises `Problem`, which names `source` and each wrong value."""
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise Problem(f"{source}: " + "; ".join(map(_explain, error.errors()))) from error
+        known = list(schema.model_fields)
+        reasons = "; ".join(_explain(of_value, known) for of_value in error.errors())
+        raise Problem(f"{source}: {reasons}") from error
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, known: list[str]) -> str:
     key = ".".join(map(str, error["loc"]))
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if not key:  # the schema compared several keys and names them itself
         return str(message)
+    if error["type"] == "extra_forbidden" and (close := get_close_matches(key, known, n=1)):
+        return f"{key}: {message}; did you mean {close[0]}?"
     if error["type"] in ("missing", "extra_forbidden"):
         return f"{key}: {message}"
     given = _shown(error["input"])
@@ -102,10 +134,9 @@ def _shown(value: object) -> str:
     if value is None:
         return "empty"
     try:
-        text = one_line(repr(value))
+        return shortened(repr(value))
     except ValueError:  # Python prints no integer of more than 4,300 digits
         return "too long to print"
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:

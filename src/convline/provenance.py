@@ -1,7 +1,7 @@
-"""What outputs were made from: recorded by the stage that makes them, compared with dvc.lock.
+"""Provenance: what outputs were made from, recorded by their stage and compared with dvc.lock.
 
-`dvc exp save` and `dvc commit` write into dvc.lock whatever parameters and files lie in the
-workspace, whether or not a stage ever ran on them. What a stage records itself stays true.
+`dvc exp save` and `dvc commit` write the parameters and files of the workspace into dvc.lock,
+whether or not a stage ever ran on them. A stage's own record stays true.
 """
 
 import hashlib
@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from dvc.dependency import ParamsDependency
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
 from pydantic import ConfigDict, Field
 
+from convline import pipeline
 from convline.params import Schema
-from convline.stage import Problem, one_line
 
 
 class Record(Schema):
-    """What a run of `stage` was made from, in the values of dvc.lock.
+    """What a run of `stage` was made from, with the values that dvc.lock would have.
 
     `params` holds the parameters by file and key; `deps` the md5 of each dependency, code and data,
-    by path; `outs` that of outputs which came of it.
+    by path; `outs` the md5 of outputs.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -32,7 +30,7 @@ class Record(Schema):
     outs: dict[str, str] = Field(default_factory=dict)
 
     def with_outs(self, *paths: Path) -> "Record":
-        """The same with the md5 of the files at `paths`, which the stage has written."""
+        """A copy with the md5 of the files at `paths`, which the stage has written."""
         outs = {}
         for path in paths:
             with open(path, "rb") as file:
@@ -41,27 +39,24 @@ class Record(Schema):
 
 
 def record(stage: str) -> Record:
-    """What `stage` is about to run on; to be called before it reads data.
+    """What `stage` is about to run on. Call it before the stage reads data.
 
     The md5 of a missing dependency is None. Raises `Problem` where DVC cannot read the
     pipeline.
     """
     params, deps = {}, {}
-    try:
-        with Repo() as repo:
-            for dep in repo.stage.load_one(name=stage).deps:
-                value = dep.get_hash().value if dep.exists else None
-                if isinstance(dep, ParamsDependency):
-                    params[dep.def_path] = value or {}
-                else:
-                    deps[dep.def_path] = value
-    except DvcException as error:
-        raise Problem(f"DVC cannot tell what {stage} depends on: {one_line(error)}") from error
+    with pipeline.opened() as repo:
+        for dep in repo.stage.load_one(name=stage).deps:
+            value = dep.get_hash().value if dep.exists else None
+            if isinstance(dep, ParamsDependency):
+                params[dep.def_path] = value or {}
+            else:
+                deps[dep.def_path] = value
     return Record(stage=stage, params=params, deps=deps)
 
 
 def contradiction(record: Record, lock: Any) -> str | None:
-    """What `record` says otherwise than the content of a dvc.lock, in words; None if they agree."""
+    """How `record` differs from the content of a dvc.lock, in words; None if they agree."""
     locked = lock["stages"].get(record.stage, {})
     says = _flat(
         locked.get("params", {}),
@@ -85,7 +80,7 @@ def contradiction(record: Record, lock: Any) -> str | None:
 def _flat(
     params: dict[str, dict[str, Any]], deps: dict[str, Any], outs: dict[str, Any]
 ) -> dict[tuple[str, str], Any]:
-    """All values by where they are from, because two files may have parameters of one name."""
+    """All values by section and key, because two files may have parameters of the same name."""
     sections = params | {"deps": deps, "outs": outs}
     return {
         (section, key): value for section, keys in sections.items() for key, value in keys.items()
@@ -93,5 +88,5 @@ def _flat(
 
 
 def digest(entry: dict[str, Any]) -> str | None:
-    """The md5 of an entry of dvc.lock, or what DVC has for it where the file is elsewhere."""
+    """The checksum in an entry of dvc.lock; files outside the project have an etag or another."""
     return entry.get("md5") or entry.get("etag") or entry.get("checksum")

@@ -1,32 +1,42 @@
-"""How the large libraries are imported."""
+"""Keras's backend: what it gets, and how it is set up."""
 
-import gc
-import importlib
 import json
-import sys
+from pathlib import Path
 
-import pytest
+import numpy as np
 
-from convline import backend
+import inprocess
+from convline.data.arrays import Labelled
 
-
-def test_what_is_hidden_cannot_be_imported_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after an error; what was imported before is the same module."""
-    monkeypatch.setattr(backend, "HIDDEN", ("json", "colorsys"))
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with pytest.raises(ZeroDivisionError), backend.lean_imports():
-        for name in backend.HIDDEN:
-            with pytest.raises(ImportError):
-                importlib.import_module(name)
-        raise ZeroDivisionError
-    assert importlib.import_module("json") is json
-    assert importlib.import_module("colorsys").__name__ == "colorsys"
+NUMBERED = Labelled(
+    np.arange(11, dtype=np.uint8).repeat(4).reshape(11, 2, 2, 1),
+    np.eye(2, dtype=np.uint8)[np.arange(11) % 2],
+)
 
 
-def test_what_is_imported_is_never_collected() -> None:
-    with backend.lean_imports():
-        assert not gc.isenabled()
-        cycle: list[object] = []
-        cycle.append(cycle)
-    assert gc.isenabled()
-    assert not any(item is cycle for item in gc.get_objects())
+def test_keras_gets_the_same_batches_without_a_thread_that_tunes() -> None:
+    inprocess.configure()
+    from convline import backend
+    from convline.data.batches import Batches
+
+    batches = Batches(NUMBERED, 4)
+    dataset = backend.feed(batches)
+    assert not dataset.options().autotune.enabled
+    assert len(dataset) == len(batches)
+    for got, expected in zip(dataset.as_numpy_iterator(), batches, strict=True):
+        for part, same in zip(got, expected, strict=True):
+            assert part.dtype == same.dtype
+            np.testing.assert_array_equal(part, same)
+
+
+def test_a_keras_json_in_the_home_folder_changes_nothing(tmp_path: Path) -> None:
+    settings = {"floatx": "float64", "image_data_format": "channels_first", "backend": "jax"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    code = """
+import inprocess
+inprocess.configure()
+import keras
+print(keras.config.floatx(), keras.config.image_data_format(), keras.config.backend())
+"""
+    output = inprocess.run(code, KERAS_HOME=str(tmp_path))
+    assert output == "float32 channels_last tensorflow\n"

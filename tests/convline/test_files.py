@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convline.files import temporary_file, temporary_folder, write_json, written
-from convline.stage import Problem
+from convline.problems import Problem
 
 
 def test_a_file_appears_at_the_end(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from convline import markdown
-from convline.stage import one_line
+from convline.text import one_line
 
 rendered = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render
 

@@ -1,11 +1,10 @@
 """Model files: the same bytes from any process, opened by Keras alone, damage noticed."""
 
 import hashlib
+import importlib
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -15,50 +14,58 @@ import numpy as np
 import pytest
 
 import inprocess
-from convline.stage import Problem
+from convline.problems import Problem
 
 HERE = Path(__file__).parent
-NETWORKS: dict[str, dict[str, Any]] = {
+OWN = HERE.parent / "own_networks"
+CONVNETS: dict[str, dict[str, Any]] = {
     "plain": {},
     "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
 }
+NETWORKS = (*CONVNETS, "resnet", "branches", "custom_layer", "subclassed")
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 12, 12, 1), np.uint8)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def keras() -> None:
-    """Keras, with its backend chosen."""
+    """Keras, with its backend chosen, and a user's networks imported."""
     inprocess.configure()
+    sys.path.append(str(OWN))
+    for name in ("branches", "custom_layer", "subclassed"):
+        importlib.import_module(name)
+    sys.path.remove(str(OWN))
+
+
+def build(name: str) -> Any:
+    """One of `NETWORKS`, for images of 12 x 12 in three classes."""
+    if name in CONVNETS:
+        return inprocess.convnet((12, 12, 1), 3, filters=[4, 8], kernels=[3, 3], **CONVNETS[name])
+    module = importlib.import_module("networks.resnet" if name == "resnet" else name)
+    section = {
+        "resnet": {"width": 2, "stages": 2, "depth": 1, "dropout": 0.5},
+        "branches": {"filters": 2},
+        "custom_layer": {"units": 4},
+        "subclassed": {"units": 4},
+    }[name]
+    return module.build((12, 12, 1), 3, module.Params.model_validate(section))
 
 
 def write(folder: str) -> None:
-    """Train each of `NETWORKS` for one step and save it in `folder`."""
+    """Train each of `NETWORKS` for one step; save it, and what it predicts, in `folder`."""
     inprocess.configure()
-    from convline import models, network
+    from convline import models
 
-    images = np.arange(4 * 144, dtype=np.uint8).reshape(4, 12, 12, 1)
-    for name, options in NETWORKS.items():
-        recipe = inprocess.recipe(conv_filters=[4, 8], conv_kernels=[3, 3], **options)
-        model = network.build(12, 12, 3, recipe)
+    for name in NETWORKS:
+        model = build(name)
         model.compile("adam", "categorical_crossentropy", jit_compile=False)
-        model.fit(images, np.eye(3)[[0, 1, 2, 0]], verbose=0)
+        model.fit(IMAGES, np.eye(3)[[0, 1, 2, 0, 1, 2]], verbose=0)
         models.save(model, Path(folder) / f"{name}.keras", inprocess.MADE_FROM)
+        np.save(Path(folder) / f"{name}.npy", model.predict(IMAGES, verbose=0))
 
 
 def run(code: str, hash_seed: int = 0) -> str:
-    """The output of Python code in a process of its own."""
-    paths = [HERE, HERE.parent, HERE.parent.parent / "src"]
-    variables = {
-        "PYTHONPATH": os.pathsep.join(map(str, paths)),
-        "PYTHONHASHSEED": str(hash_seed),
-        "KERAS_BACKEND": "tensorflow",
-    }
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    """The output of Python code in a new process."""
+    return inprocess.run(code, HERE, OWN, hash_seed=hash_seed)
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +106,73 @@ def test_it_takes_raw_images_of_any_type(folder: Path, name: str) -> None:
     from convline import models
 
     model = models.load(folder / f"{name}.keras")
-    images = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 1), dtype=np.uint8)
-    probabilities = model.predict(images, verbose=0)
-    assert probabilities.shape == (5, 3)
-    assert probabilities.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    probabilities = model.predict(IMAGES, verbose=0)
+    assert probabilities.shape == (6, 3)
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-5)
     assert len(np.unique(probabilities)) > 3
-    assert np.array_equal(model.predict(images.astype(np.float32), verbose=0), probabilities)
+    assert np.array_equal(model.predict(IMAGES.astype(np.float32), verbose=0), probabilities)
 
 
-def test_loading_gives_back_the_same_model(tmp_path: Path) -> None:
-    from convline import models, network
+@pytest.mark.parametrize("name", NETWORKS)
+def test_loading_gives_back_the_same_model(folder: Path, name: str) -> None:
+    from convline import models
 
-    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[4], conv_kernels=[3]))
+    assert models.made_from(folder / f"{name}.keras") == inprocess.MADE_FROM
+    again = models.load(folder / f"{name}.keras")
+    assert np.array_equal(again.predict(IMAGES, verbose=0), np.load(folder / f"{name}.npy"))
+
+
+def test_saving_changes_nothing_of_the_model(tmp_path: Path) -> None:
+    from convline import models
+
+    model = build("subclassed")
+    model.compile("adam", "categorical_crossentropy", jit_compile=False)
+    before = model.predict(IMAGES, verbose=0)
     models.save(model, tmp_path / "model.keras", inprocess.MADE_FROM)
-    assert models.made_from(tmp_path / "model.keras") == inprocess.MADE_FROM
-    images = np.arange(2 * 144, dtype=np.uint8).reshape(2, 12, 12, 1)
-    again = models.load(tmp_path / "model.keras")
-    assert np.array_equal(again.predict(images, verbose=0), model.predict(images, verbose=0))
+    assert type(model.optimizer).__name__ == "Adam"
+    assert np.array_equal(model.predict(IMAGES, verbose=0), before)
+
+
+def test_the_shape_of_outputs_depends_on_the_images() -> None:
+    import keras
+
+    from convline import models
+
+    for name in ("branches", "subclassed"):
+        assert models.output_shape(build(name), (12, 12, 1)) == (None, 3)
+    for images in ((12, 10, 1), (12, 12, 3)):  # Keras itself lets the second pass
+        with pytest.raises(ValueError, match="takes images of"):
+            models.output_shape(build("branches"), images)
+    pooled = [keras.Input((None, None, 1)), keras.layers.GlobalMaxPooling2D()]
+    assert models.output_shape(keras.Sequential(pooled), (12, 12, 1)) == (None, 1)
+
+
+def test_a_file_cannot_bring_code(tmp_path: Path) -> None:
+    """Keras's safe mode: a Lambda layer would run whatever the file says."""
+    import keras
+
+    from convline import models
+
+    path = tmp_path / "model.keras"
+    layers = [keras.Input((12, 12, 1)), keras.layers.Lambda(lambda x: x)]
+    keras.Sequential(layers).save(path)
+    with pytest.raises(Problem, match=r"is not a Keras model: .*`dvc repro train` creates it"):
+        models.load(path)
+
+
+def test_a_layer_that_nobody_registered_is_a_problem(folder: Path, tmp_path: Path) -> None:
+    from convline import models
+
+    raw = (folder / "custom_layer.keras").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        config = archive.read("config.json").replace(b"own>Gain", b"own>Loss")
+        config = config.replace(b'"Gain"', b'"Loss"').replace(b"custom_layer", b"nowhere")
+    path = tmp_path / "model.keras"
+    path.write_bytes(edited(raw, config=config))
+    with pytest.raises(
+        Problem, match=r"is not a Keras model: Could not locate class 'Loss'\. Make"
+    ):
+        models.load(path)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -138,12 +195,12 @@ def test_a_temporary_folder_without_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
     """Keras writes there first: what was at the model's path stays."""
-    from convline import models, network
+    from convline import models
 
     def save(self: object, path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    model = network.build(12, 12, 3, inprocess.recipe(conv_filters=[2], conv_kernels=[3]))
+    model = inprocess.convnet((12, 12, 1), 3, filters=[2], kernels=[3])
     path = tmp_path / "model.keras"
     path.write_bytes(b"as it was")
     folder = tmp_path / "nowhere" if full == "missing" else tmp_path
@@ -230,7 +287,7 @@ def test_damage_is_a_problem(
 
     path = tmp_path / "model.keras"
     path.write_bytes(damage((folder / "plain.keras").read_bytes()))
-    with pytest.raises(Problem, match=r"model\.keras is no Keras model: .*`dvc repro train`"):
+    with pytest.raises(Problem, match=r"model\.keras is not a Keras model: .*`dvc repro train`"):
         models.load(path)
     assert not recwarn
 
@@ -282,25 +339,25 @@ def test_a_small_file_takes_little_memory(folder: Path, tmp_path: Path, kind: st
 import resource, sys
 import inprocess
 inprocess.configure()
-from convline import models, stage
+from convline import models, problems
 from pathlib import Path
 most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = most()
 try:
     models.load(Path({str(path)!r}))
-except stage.Problem as problem:
+except problems.Problem as problem:
     print(problem)
 print((most() - before) * (1 if sys.platform == "darwin" else 1024))
 """
     line, memory = run(code).splitlines()
-    assert re.search(r"model\.keras is no Keras model: .*; `dvc repro train` makes it$", line)
+    assert re.search(r"model\.keras is not a Keras model: .*; `dvc repro train` creates it$", line)
     assert int(memory) < 200e6
 
 
 def test_what_is_no_file_is_a_problem(tmp_path: Path) -> None:
     from convline import models
 
-    with pytest.raises(Problem, match=r"model\.keras is missing; `dvc repro train` makes it"):
+    with pytest.raises(Problem, match=r"model\.keras is missing; `dvc repro train` creates it"):
         models.load(tmp_path / "model.keras")
-    with pytest.raises(Problem, match="is no Keras model: "):
+    with pytest.raises(Problem, match="is not a Keras model: "):
         models.load(tmp_path)

@@ -2,29 +2,34 @@
 
 import contextlib
 import math
+import textwrap
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import evaluate
 import fetch
 import preprocess
+import train
 from conftest import REPOSITORY, Project
 from convline import params
 from convline.params import Schema
-from convline.recipe import Recipe
-from convline.stage import Problem, one_line
+from convline.problems import Problem
+from convline.text import one_line
+from networks import convnet, resnet
 
 SCHEMAS: dict[str, type[Schema]] = {
     "fetch": fetch.Params,
     "preprocess": preprocess.Params,
-    "train": Recipe,
+    "train": train.Params,
     "evaluate": evaluate.Params,
 }
 STAGES_AND_KEYS = [(stage, key) for stage in SCHEMAS for key in SCHEMAS[stage].model_fields]
+SECTIONS: dict[str, type[Schema]] = {"convnet": convnet.Params, "resnet": resnet.Params}
 DEFAULTS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 
 generated = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -81,16 +86,27 @@ ODD = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with dvc.yaml, to which each test adds its params.yaml."""
+    """A DVC project with dvc.yaml, to which each test adds its params.yaml."""
     folder = tmp_path_factory.mktemp("params")
-    (folder / "dvc.yaml").write_bytes((REPOSITORY / "dvc.yaml").read_bytes())
-    return folder
+    for name in ("dvc.yaml", "datasets.yaml"):
+        (folder / name).write_bytes((REPOSITORY / name).read_bytes())
+    with Repo.init(str(folder), no_scm=True):
+        return folder
 
 
-def load(folder: Path, stage: str, content: str | bytes) -> Schema:
-    """Load the parameters of `stage` from `content`."""
+def read(folder: Path, stage: str, content: str | bytes) -> Schema:
+    """Read the parameters of `stage`, or of a network, from `content`."""
     raw = content.encode() if isinstance(content, str) else content
     (folder / "params.yaml").write_bytes(raw)
+    with contextlib.chdir(folder):
+        if stage in SECTIONS:
+            return params.load_section(stage, SECTIONS[stage])
+        return params.read(SCHEMAS[stage])
+
+
+def load(folder: Path, stage: str, content: str) -> Schema:
+    """Read the parameters of `stage`, and compare the keys with those that DVC knows."""
+    (folder / "params.yaml").write_text(content)
     with contextlib.chdir(folder):
         return params.load(stage, SCHEMAS[stage])
 
@@ -98,7 +114,7 @@ def load(folder: Path, stage: str, content: str | bytes) -> Schema:
 def refusal(folder: Path, stage: str, content: str | bytes) -> str:
     """The line with which `content` is refused."""
     with pytest.raises(Problem) as refused:
-        load(folder, stage, content)
+        read(folder, stage, content)
     line = str(refused.value)
     assert line == one_line(line)
     assert line.startswith("params.yaml")
@@ -106,16 +122,28 @@ def refusal(folder: Path, stage: str, content: str | bytes) -> str:
     return line
 
 
-def written(key: str, value: str) -> str:
-    """The default params.yaml, with `value` written at `key` as it is."""
-    others = {name: default for name, default in DEFAULTS.items() if name != key}
-    return f"{yaml.safe_dump(others)}{key}: {value}\n"
+def written(key: str, value: str, section: str = "") -> str:
+    """The default params.yaml, with `value` written at `key`, of `section` or the top, as it is."""
+    before = {name: default for name, default in DEFAULTS.items() if name != (section or key)}
+    if not section:
+        return f"{yaml.safe_dump(before)}{key}: {value}\n"
+    others = {name: default for name, default in DEFAULTS[section].items() if name != key}
+    inner = textwrap.indent(yaml.safe_dump(others), "  ")
+    return f"{yaml.safe_dump(before)}{section}:\n{inner}  {key}: {value}\n"
+
+
+def stage_of(key: str) -> tuple[str, str]:
+    """The stage or network that reads `key`, and its section in params.yaml, if any."""
+    if key in DEFAULTS:
+        return "train" if key in train.Params.model_fields else "preprocess", ""
+    section = next(name for name in SECTIONS if key in SECTIONS[name].model_fields)
+    return section, section
 
 
 def taken_or_refused(folder: Path, stage: str, key: str, content: str) -> None:
     """Load `content`: what comes out is of the key's type, or the key is named."""
     try:
-        loaded = load(folder, stage, content)
+        loaded = read(folder, stage, content)
     except Problem as problem:
         line = str(problem)
         assert line == one_line(line)
@@ -123,15 +151,21 @@ def taken_or_refused(folder: Path, stage: str, key: str, content: str) -> None:
         assert key in line or "no valid YAML" in line
     else:
         value = getattr(loaded, key)
-        assert type(value) is type(DEFAULTS[key])
+        assert type(value) is type(DEFAULTS.get(stage, DEFAULTS)[key])
         assert not isinstance(value, float) or math.isfinite(value)
         assert type(loaded).model_validate(loaded.model_dump()) == loaded
 
 
 @pytest.mark.parametrize("stage", SCHEMAS)
 def test_the_defaults_are_valid(folder: Path, stage: str) -> None:
-    loaded = load(folder, stage, (REPOSITORY / "params.yaml").read_bytes())
+    loaded = load(folder, stage, (REPOSITORY / "params.yaml").read_text())
     assert loaded.model_dump() == {key: DEFAULTS[key] for key in SCHEMAS[stage].model_fields}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_defaults_of_a_network_are_valid(folder: Path, section: str) -> None:
+    loaded = read(folder, section, (REPOSITORY / "params.yaml").read_text())
+    assert loaded.model_dump() == DEFAULTS[section]
 
 
 @generated
@@ -144,12 +178,12 @@ def test_any_value_is_taken_or_refused(
 
 
 @pytest.mark.parametrize(
-    "key",
-    ["epochs", "learning_rate", "conv_filters", "optimizer", "batch_normalization", "dataset"],
+    "key", ["epochs", "learning_rate", "filters", "optimizer", "batch_normalization", "dataset"]
 )
 def test_any_writing_is_taken_or_refused(folder: Path, key: str) -> None:
+    stage, section = stage_of(key)
     for value in ODD:
-        taken_or_refused(folder, "train", key, written(key, value))
+        taken_or_refused(folder, stage, key, written(key, value, section))
 
 
 @generated
@@ -162,7 +196,7 @@ def test_junk_in_the_file_is_taken_or_refused(folder: Path, junk: bytes, at: int
     content = yaml.safe_dump(DEFAULTS).encode()
     for raw in (junk, content[:at] + junk + content[at:]):
         try:
-            load(folder, "train", raw)
+            read(folder, "train", raw)
         except Problem as problem:
             assert str(problem) == one_line(problem)
             assert str(problem).startswith("params.yaml")
@@ -217,11 +251,11 @@ def test_a_missing_file_is_refused(folder: Path) -> None:
         ("seed", "-1", "seed is -1; it should be greater than or equal to 0"),
         ("seed", str(2**32), f"seed is {2**32}; it should be less than {2**32}"),
         ("threads", "0", "threads is 0; it should be greater than or equal to 1"),
-        ("conv_filters", "32", "conv_filters is 32; it should be a valid list"),
-        ("conv_filters", "[]", "conv_filters is []: List should have at least 1 item"),
-        ("conv_filters", "[32, x, 64]", "conv_filters.1 is 'x'; it should be a valid integer"),
-        ("conv_filters", "[32, true, 64]", "conv_filters.1 is True: a number is expected"),
-        ("conv_filters", "[32]", "yaml: conv_kernels has 3 numbers and conv_filters 1: each"),
+        ("filters", "32", "filters is 32; it should be a valid list"),
+        ("filters", "[]", "filters is []: List should have at least 1 item"),
+        ("filters", "[32, x, 64]", "filters.1 is 'x'; it should be a valid integer"),
+        ("filters", "[32, true, 64]", "filters.1 is True: a number is expected"),
+        ("filters", "[32]", "convnet: kernels has 3 numbers and filters 1: each"),
         ("optimizer", "adamm", "optimizer is 'adamm'; it should be 'adam', 'adamw', 'nadam', "),
         ("optimizer", "[adam]", "optimizer is ['adam']; it should be 'adam', "),
         ("downsampling", "", "downsampling is empty; it should be 'pool' or 'stride'"),
@@ -231,7 +265,7 @@ def test_a_missing_file_is_refused(folder: Path) -> None:
             "all",
             "batch_normalization is 'all'; it should be False, True or ",
         ),
-        ("conv_bias", "0", "conv_bias is 0; it should be a valid boolean"),
+        ("bias", "0", "bias is 0; it should be a valid boolean"),
         ("rotation", "190", "rotation is 190; it should be less than or equal to 180"),
         ("zoom", "1", "zoom is 1; it should be less than or equal to 0.9"),
         ("shift", "-1", "shift is -1; it should be greater than or equal to 0"),
@@ -246,13 +280,14 @@ def test_a_missing_file_is_refused(folder: Path) -> None:
 def test_a_wrong_value_is_refused_by_name(
     folder: Path, key: str, value: str, expected: str
 ) -> None:
-    assert expected in refusal(folder, "train", written(key, value))
+    stage, section = stage_of(key)
+    assert expected in refusal(folder, stage, written(key, value, section))
 
 
 def test_every_wrong_value_is_named(folder: Path) -> None:
-    line = refusal(folder, "train", yaml.safe_dump(DEFAULTS | {"epochs": 0, "dropout": 2}))
+    line = refusal(folder, "train", yaml.safe_dump(DEFAULTS | {"epochs": 0, "zoom": 2}))
     assert "epochs is 0; " in line
-    assert "dropout is 2; " in line
+    assert "zoom is 2; " in line
 
 
 @pytest.mark.parametrize(
@@ -264,34 +299,59 @@ def test_every_wrong_value_is_named(folder: Path) -> None:
         ("dropout", "0", 0.0),
         ("epochs", "'7'", 7),
         ("epochs", "10.0", 10),
-        ("conv_filters", "['1', 2.0, 3]", [1, 2, 3]),
+        ("filters", "['1', 2.0, 3]", [1, 2, 3]),
     ],
 )
 def test_numbers_are_read_however_they_are_written(
     folder: Path, key: str, value: str, expected: object
 ) -> None:
-    assert getattr(load(folder, "train", written(key, value)), key) == expected
+    stage, section = stage_of(key)
+    assert getattr(read(folder, stage, written(key, value, section)), key) == expected
 
 
-@generated
-@given(st.sampled_from(sorted(DEFAULTS)), st.integers(0, 30), st.sampled_from(["drop", "double"]))
-def test_a_misspelt_key_is_refused_with_the_right_one(
-    folder: Path, key: str, at: int, slip: str
-) -> None:
-    at %= len(key)
-    misspelt = key[:at] + (2 * key[at] if slip == "double" else "") + key[at + 1 :]
+OURS = sorted({key for _, key in STAGES_AND_KEYS} | {"gate"})
+
+
+@pytest.mark.parametrize("key", OURS)
+def test_a_misspelt_key_is_refused_with_the_right_one(folder: Path, key: str) -> None:
+    """It may stand beside the right one, as after `dvc exp run -S +epohcs=3`, or in its place."""
+    at = len(key) // 2
+    misspelt = key[:at] + ("" if len(key) % 2 else 2 * key[at]) + key[at + 1 :]
+    with pytest.raises(Problem) as refused:
+        load(folder, "fetch", yaml.safe_dump(DEFAULTS | {misspelt: 1}))
+    assert str(refused.value) == (
+        f"params.yaml: no stage uses the key {misspelt!r}; did you mean {key}?"
+    )
     content = yaml.safe_dump(
         {misspelt if name == key else name: value for name, value in DEFAULTS.items()}
     )
-    assert refusal(folder, "fetch", content) == (
-        f"params.yaml: no stage reads the key {misspelt!r}; did you mean {key}?"
-    )
+    if key != "gate":
+        stage = next(stage for stage, read_key in STAGES_AND_KEYS if read_key == key)
+        assert refusal(folder, stage, content) == (
+            f"params.yaml: the key {key} is missing; did you misspell it as {misspelt}?"
+        )
+
+
+@pytest.mark.parametrize(
+    ("key", "right"),
+    [("filters", "filters"), ("conv_filters", "filters"), ("conv_bias", "bias"), ("crop", "crop")],
+)
+def test_a_key_of_the_network_at_the_top_is_refused(folder: Path, key: str, right: str) -> None:
+    """As all of them stood there once."""
+    with pytest.raises(Problem, match=f"{key}'; did you mean convnet.{right}?"):
+        load(folder, "fetch", yaml.safe_dump(DEFAULTS | {key: 1}))
+
+
+def test_a_misspelt_key_of_a_network_is_refused_with_the_right_one(folder: Path) -> None:
+    content = written("filtres", "[1]", "convnet")
+    assert "convnet: filtres: " in refusal(folder, "convnet", content)
+    assert "; did you mean filters?" in refusal(folder, "convnet", content)
 
 
 @pytest.mark.parametrize("key", ["zzz", "5", "null", "true", "1.5", "0x" + "f" * 5000, "z" * 5000])
-def test_an_unlike_key_is_refused_with_all_the_right_ones(folder: Path, key: str) -> None:
+def test_a_key_that_is_not_ours_is_nobody_elses_business(folder: Path, key: str) -> None:
     content = f"{yaml.safe_dump(DEFAULTS)}? {key}\n: 1\n"
-    assert f"; the keys are {', '.join(sorted(DEFAULTS))}" in refusal(folder, "train", content)
+    assert load(folder, "train", content)
 
 
 @pytest.mark.parametrize(("stage", "key"), STAGES_AND_KEYS)
@@ -300,15 +360,35 @@ def test_a_missing_key_is_refused(folder: Path, stage: str, key: str) -> None:
     assert f"the key {key} is missing" in refusal(folder, stage, content)
 
 
-@pytest.mark.parametrize("change", ["added", "removed"])
-def test_a_schema_that_dvc_yaml_does_not_list_is_refused(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("key", ["epochs", "network"])
+def test_a_key_that_dvc_would_not_watch_is_refused(tmp_path: Path, key: str) -> None:
     pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
-    listed = pipeline["stages"]["train"]["params"]
-    listed.append("validation_size") if change == "added" else listed.remove("epochs")
+    pipeline["stages"]["train"]["params"].remove(key)
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(DEFAULTS))
-    with contextlib.chdir(tmp_path), pytest.raises(Problem, match=r"dvc\.yaml lists .* train"):
-        params.load("train", Recipe)
+    with (
+        Repo.init(str(tmp_path), no_scm=True),
+        pytest.raises(
+            Problem, match=rf"dvc\.yaml lacks the params {key} of the stage train; `make"
+        ),
+    ):
+        load(tmp_path, "train", yaml.safe_dump(DEFAULTS))
+
+
+@pytest.mark.parametrize("listed", ["params.yaml:", f"params.yaml: {[*train.Params.model_fields]}"])
+def test_keys_may_be_declared_in_any_form(tmp_path: Path, listed: str) -> None:
+    pipeline = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
+    pipeline["stages"]["train"]["params"] = [yaml.safe_load(listed)]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
+    with Repo.init(str(tmp_path), no_scm=True):
+        assert load(tmp_path, "train", yaml.safe_dump(DEFAULTS))
+
+
+def test_a_pipeline_that_dvc_cannot_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages:\n  fetch: {cmd: [}\n")
+    with Repo.init(str(tmp_path), no_scm=True), pytest.raises(Problem) as refused:
+        load(tmp_path, "fetch", yaml.safe_dump(DEFAULTS))
+    assert str(refused.value).startswith("DVC cannot read the pipeline: ")
+    assert str(refused.value) == one_line(refused.value)
 
 
 @pytest.fixture
@@ -316,12 +396,16 @@ def without_keras(tmp_path: Path) -> dict[str, str]:
     """Variables with which Python refuses to import Keras or a backend."""
     (tmp_path / "sitecustomize.py").write_text(
         """
+import importlib.util
 import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("keras", "tensorflow", "jax"):
-            raise ImportError(f"{name} was to be imported too early")
+            return importlib.util.spec_from_loader(name, self)
+
+    def create_module(self, spec):
+        raise ImportError(f"{spec.name} was to be imported too early")
 
 sys.meta_path.insert(0, Refuse())
 """
@@ -335,7 +419,9 @@ sys.meta_path.insert(0, Refuse())
         ("fetch", "dataset", None, "dataset is empty; it should be a valid string"),
         ("preprocess", "validation_size", 0, "validation_size is 0; it should be greater"),
         ("train", "learning_rate", "fast", "learning_rate is 'fast'; it should be a valid number"),
-        ("train", "epoch", 5, "no stage reads the key 'epoch'; did you mean epochs?"),
+        ("train", "epoch", 5, "no stage uses the key 'epoch'; did you mean epochs?"),
+        ("train", "convnet", {}, "convnet: crop: Field required"),
+        ("train", "network", "convnext", "network is 'convnext', but src/networks/convnext.py is"),
         ("train", "loss", "mse", "loss is 'mse'; it should be 'categorical_crossentropy', "),
         ("evaluate", "threads", 0, "threads is 0; it should be greater"),
     ],

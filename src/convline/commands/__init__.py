@@ -1,0 +1,1 @@
+"""The commands: `convline NAME` runs `main` of the module NAME."""

@@ -1,0 +1,55 @@
+"""The pipeline as DVC reads it, whatever files and templates declare its stages."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import Stage
+
+from convline.paths import PROJECT
+from convline.problems import Problem
+from convline.text import one_line
+
+STAGES = ("fetch", "preprocess", "train", "evaluate")  # Convline's own; a project may have more
+
+
+def networks() -> list[str]:
+    """The names of the networks, each of which is a file in src/networks/."""
+    return sorted(path.stem for path in (PROJECT / "src/networks").glob("[!_]*.py"))
+
+
+@contextmanager
+def opened() -> Iterator[Repo]:
+    """The project's DVC repository. Raises `Problem` where DVC cannot read the pipeline."""
+    try:
+        with Repo() as repo:
+            yield repo
+    except DvcException as error:
+        raise Problem(f"DVC cannot read the pipeline: {one_line(error)}") from error
+
+
+def declared(stage: Stage, path: str) -> set[str] | None:
+    """The parameters in the file `path` that `stage` depends on; None where these are all."""
+    keys: set[str] = set()
+    for dep in stage.deps:
+        if isinstance(dep, ParamsDependency) and dep.fs_path == dep.fs.abspath(path):
+            if not dep.params:
+                return None
+            keys.update(dep.params)
+    return keys
+
+
+def used(stages: Iterable[Stage], path: str) -> set[str]:
+    """The top-level keys of the file `path` that `stages` or their dvc.yaml name.
+
+    That is in `params`, or within any `${...}`: DVC does not track what foreach and matrix use.
+    """
+    keys: set[str] = set()
+    for stage in stages:
+        keys |= {key.split(".")[0] for key in declared(stage, path) or ()}
+        templates = str(getattr(stage.dvcfile, "contents", ""))
+        keys.update(re.findall(r"\$\{\s*([^\s.\[}]+)", templates))
+    return keys

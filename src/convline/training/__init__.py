@@ -1,0 +1,1 @@
+"""Training: augmented batches in, the best epoch and its history out."""

@@ -1,0 +1,120 @@
+"""Augmentation: images rotated, zoomed, shifted and distorted at random, in one resampling."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from convline.data.arrays import Bytes
+
+Floats = npt.NDArray[np.float32]
+
+CELLS = 7  # of an elastic displacement, along each side; they are 4 pixels wide for MNIST
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random distortions of images of `height` x `width` pixels, within these bounds."""
+
+    height: int
+    width: int
+    border: int  # pixels on each side that the network ignores: they become 0, which saves time
+    rotation: float  # degrees, at most, to either side
+    zoom: float  # at most; height and width each grow by a factor of 1 - zoom to 1 + zoom
+    shift: float  # pixels, at most, in each direction
+    distortion: float  # pixels: standard deviation of the elastic displacement in each direction
+
+    def __call__(self, images: Bytes, random: np.random.Generator) -> Bytes:
+        """`images` (n, height, width, channels), each with a distortion of its own.
+
+        Pixels from beyond the border are 0.
+        """
+        result = np.zeros_like(images)
+        result[:, self._rows, self._columns] = sample(images, self.sources(len(images), random))
+        return result
+
+    def sources(self, images: int, random: np.random.Generator) -> Floats:
+        """Where each pixel within the border comes from: its row and column in the image.
+
+        Shape (2, images, height - 2 * border, width - 2 * border).
+
+        The elastic displacement is noise smoothed by a Gaussian, after P. Simard et al., "Best
+        practices for convolutional neural networks applied to visual document analysis", 2003.
+        """
+        angle, scale, shift = (
+            random.uniform(low, high, (count, images, 1, 1)).astype(np.float32)
+            for low, high, count in (
+                (-np.deg2rad(self.rotation), np.deg2rad(self.rotation), 1),
+                (1 - self.zoom, 1 + self.zoom, 2),
+                (-self.shift, self.shift, 2),
+            )
+        )
+        y, x = _from_centre(self.height)[self._rows, None], _from_centre(self.width)[self._columns]
+        # The inverse of the distortion: an image that grows shows pixels from nearer its centre
+        points: Floats = np.concatenate(
+            [np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x]
+        )
+        points /= scale
+        points -= shift
+        if self.distortion:
+            noise = random.standard_normal((2, images, CELLS + 2, CELLS + 2), np.float32)
+            noise *= np.float32(self.distortion)
+            displacement = _bumps(self.height) @ noise @ _bumps(self.width).T
+            points += displacement[:, :, self._rows, self._columns]
+        points[0] += np.float32((self.height - 1) / 2)
+        points[1] += np.float32((self.width - 1) / 2)
+        return points
+
+    @property
+    def _rows(self) -> slice:
+        return slice(self.border, self.height - self.border)
+
+    @property
+    def _columns(self) -> slice:
+        return slice(self.border, self.width - self.border)
+
+
+def _from_centre(size: int) -> Floats:
+    """The distance of each pixel from the middle of a side of `size` pixels."""
+    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
+
+
+def _bumps(size: int) -> Floats:
+    """Gaussians a cell apart and as wide, along a side of `size` pixels: (size, CELLS + 2).
+
+    The squares at each pixel sum to 1, so that noise with a standard deviation of 1, weighted by
+    them, gives a displacement with the same standard deviation.
+    """
+    cell = size / CELLS
+    centres = cell * np.arange(-1, CELLS + 1)
+    bumps = np.exp(-(((np.arange(size)[:, None] - centres) / cell) ** 2) / 2)
+    bumps /= np.linalg.norm(bumps, axis=1, keepdims=True)
+    return bumps.astype(np.float32)
+
+
+def sample(images: Bytes, points: Floats) -> Bytes:
+    """What images (n, height, width, 1) show at points (2, n, r, c): (n, r, c, 1).
+
+    The points are rows and columns. Between pixels, the weighted mean of the four around;
+    beyond the border, 0. It does what `scipy.ndimage.map_coordinates` does with order=1, in a
+    sixth of the time.
+    """
+    n, height, width, _ = images.shape
+    padded = np.zeros((n, height + 2, width + 2), np.float32)
+    padded[:, 1:-1, 1:-1] = images[..., 0]
+    pixels, line = padded.ravel(), width + 2
+
+    y = np.clip(points[0] + 1, 0, height + 0.999)
+    x = np.clip(points[1] + 1, 0, width + 0.999)
+    row, column = np.floor(y), np.floor(x)
+    y -= row
+    x -= column
+    first = row.astype(np.intp) * line + column.astype(np.intp)
+    first += np.arange(n).reshape(n, 1, 1) * padded[0].size
+    top_left, top_right, bottom_left, bottom_right = (
+        pixels[offset:].take(first) for offset in (0, 1, line, line + 1)
+    )
+    top = top_left + x * (top_right - top_left)
+    bottom = bottom_left + x * (bottom_right - bottom_left)
+    mean: Floats = top + y * (bottom - top)
+    return (mean + np.float32(0.5)).astype(np.uint8)[..., None]

@@ -1,0 +1,104 @@
+"""The gate on real runs: what passes, what fails, and how it says so."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import Project
+
+
+@pytest.fixture
+def project(experimented: Project, tmp_path: Path) -> Project:
+    """A project of the test's own, with the experiment "worse"."""
+    return experimented.copy(tmp_path / "project")
+
+
+def gate(project: Project, *arguments: str) -> tuple[int, list[str], list[str]]:
+    """The exit code of the command, and the thresholds that it says were passed and failed."""
+    result = project.convline("gate", *arguments, ok=False)
+    assert "Traceback" not in result.stderr
+    return (
+        result.returncode,
+        [line.split(":")[1].split()[1] for line in result.stdout.splitlines()],
+        [line.split(":")[1].split()[1] for line in result.stderr.splitlines()],
+    )
+
+
+LOW, FALL = "least_accuracy", "largest_fall"
+
+
+@pytest.mark.parametrize(
+    ("revision", "thresholds", "expected"),
+    [
+        ("workspace", {LOW: 0.9, FALL: 0}, (0, [LOW, FALL], [])),
+        ("main", {LOW: 0.9, FALL: 0}, (0, [LOW, FALL], [])),
+        ("worse", {LOW: 0.9, FALL: 0}, (12, [], [LOW, FALL])),
+        ("worse", {LOW: 0.0, FALL: 0}, (8, [LOW], [FALL])),
+        ("worse", {LOW: 0.9, FALL: 1}, (4, [FALL], [LOW])),
+        ("worse", {LOW: 0.0, FALL: 1}, (0, [LOW, FALL], [])),
+    ],
+)
+def test_thresholds(
+    project: Project,
+    revision: str,
+    thresholds: dict[str, float],
+    expected: tuple[int, list[str], list[str]],
+) -> None:
+    project.set_params(gate={"baseline": "main", **thresholds})
+    assert gate(project, revision) == expected
+
+
+def test_a_rise_is_no_fall(project: Project) -> None:
+    project.set_params(gate={"baseline": "worse", LOW: 0.9, FALL: 0})
+    assert gate(project) == (0, [LOW, FALL], [])
+
+
+def test_a_fall_that_chance_explains_passes(project: Project) -> None:
+    """Three more errors of 90, and none fewer: p = 0.25."""
+    predictions = project.path / "metrics/predictions.csv"
+    lines = predictions.read_text().splitlines()
+    spoilt = [line.replace(",ant,ant,", ",ant,bee,") for line in lines]
+    changed = [i for i, line in enumerate(lines) if line != spoilt[i]]
+    predictions.unlink()
+    predictions.write_text("\n".join(spoilt[: changed[2] + 1] + lines[changed[2] + 1 :]) + "\n")
+    figures = project.path / "metrics/evaluate.json"
+    content = json.loads(figures.read_text())
+    digest = hashlib.md5(predictions.read_bytes(), usedforsecurity=False).hexdigest()
+    content["made_from"][1]["outs"]["metrics/predictions.csv"] = digest
+    figures.write_text(json.dumps(content))
+    project.dvc("commit", "--force", "evaluate")
+    project.set_params(gate={"baseline": "main", LOW: 0.9, FALL: 0})
+    result = project.convline("gate")
+    assert "3.33% below main (p = 0.25)" in result.stdout
+
+
+def test_a_workspace_that_changed_after_its_run_is_refused(project: Project) -> None:
+    project.set_params(epochs=3)
+    assert project.problem("gate") == (
+        "gate: the workspace changed after its last run: `dvc repro` would run train"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"baseline": "main", LOW: 1.5, FALL: 0}, "gate: least_accuracy is 1.5"),
+        ({"baseline": "main", LOW: "high", FALL: 0}, "gate: least_accuracy is 'high'"),
+        ({"baseline": "main", LOW: 0.9}, "gate: largest_fall: Field required"),
+        ({"baseline": "nowhere", LOW: 0.9, FALL: 0}, "experiment 'nowhere'"),
+        ({"baseline": "main~1", LOW: 0.9, FALL: 0}, "main~1 has no dvc.lock"),
+        ({"baseline": "main", LOW: 0.9, FALL: 0, "least": 1}, "gate: least: "),
+        (None, "gate is empty"),
+    ],
+)
+def test_bad_settings(project: Project, settings: object, reason: str) -> None:
+    project.set_params(gate=None)
+    project.set_params(gate=settings)  # and no other keys of the section
+    assert reason in project.problem("gate")
+
+
+def test_the_gate_is_no_concern_of_the_stages(project: Project) -> None:
+    project.set_params(gate={"baseline": "main", LOW: 0.1, FALL: 1})
+    assert "up to date" in project.dvc("status")

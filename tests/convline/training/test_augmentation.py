@@ -1,0 +1,107 @@
+"""What augmentation does to images, and that it can be repeated."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.ndimage import map_coordinates
+
+from convline.training.augmentation import Augmentation, sample
+
+HEIGHT, WIDTH = 40, 50
+NONE = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "distortion": 0.0}
+IMAGES = np.random.default_rng(0).integers(0, 256, (500, HEIGHT, WIDTH, 1), np.uint8)
+
+
+def augmentation(**changes: float) -> Augmentation:
+    """One with only the named distortions."""
+    return Augmentation(HEIGHT, WIDTH, border=0, **NONE | changes)
+
+
+def moved(**changes: float) -> npt.NDArray[np.float64]:
+    """Where the spot of 500 images ends up, from the centre in rows and columns: (500, 2).
+
+    It begins 6 rows below the centre and 8 columns to its right, and is a few pixels wide.
+    """
+    y, x = np.indices((HEIGHT, WIDTH)) - np.array([HEIGHT - 1, WIDTH - 1]).reshape(2, 1, 1) / 2
+    spot = 255 * np.exp(-((y - 6) ** 2 + (x - 8) ** 2) / 4)
+    images = np.broadcast_to(spot.round().astype(np.uint8)[..., None], IMAGES.shape)
+    result = augmentation(**changes)(images, np.random.default_rng(0))[..., 0].astype(float)
+    weights = result / result.sum(axis=(1, 2), keepdims=True)
+    return np.stack([(weights * y).sum(axis=(1, 2)), (weights * x).sum(axis=(1, 2))], axis=1)
+
+
+def test_without_distortions_images_stay_as_they_are() -> None:
+    np.testing.assert_array_equal(augmentation()(IMAGES, np.random.default_rng(0)), IMAGES)
+
+
+def test_rotation_turns_to_both_sides_within_its_bound() -> None:
+    y, x = moved(rotation=30).T
+    np.testing.assert_allclose(np.hypot(y, x), 10, atol=0.2)
+    angles = np.rad2deg(np.arctan2(y, x) - np.arctan2(6, 8))
+    assert -30.5 < angles.min() < -29
+    assert 29 < angles.max() < 30.5
+    assert abs(angles.mean()) < 2
+
+
+def test_zoom_shrinks_and_enlarges_height_and_width_independently() -> None:
+    factors = moved(zoom=0.2) / np.array([6, 8])
+    np.testing.assert_allclose(factors.min(axis=0), 0.8, atol=0.02)
+    np.testing.assert_allclose(factors.max(axis=0), 1.2, atol=0.02)
+    assert abs(np.corrcoef(factors.T)[0, 1]) < 0.15
+
+
+def test_shift_moves_in_all_directions_within_its_bound() -> None:
+    shifts = moved(shift=2.5) - np.array([6, 8])
+    np.testing.assert_allclose(shifts.min(axis=0), -2.5, atol=0.1)
+    np.testing.assert_allclose(shifts.max(axis=0), 2.5, atol=0.1)
+    assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.15
+
+
+def test_distortion_displaces_smoothly_by_its_standard_deviation() -> None:
+    still = augmentation().sources(500, np.random.default_rng(0))
+    bent = augmentation(distortion=1.5).sources(500, np.random.default_rng(0))
+    displacement = bent - still
+    np.testing.assert_allclose(displacement.std(axis=1), 1.5, atol=0.25)
+    steps = np.diff(displacement, axis=3)
+    assert steps.std() < 0.5
+    apart = np.corrcoef(displacement[0, :, 0, 0], displacement[0, :, -1, -1])[0, 1]
+    assert abs(apart) < 0.15
+
+
+def test_a_generator_in_the_same_state_gives_the_same_bytes() -> None:
+    augment = augmentation(rotation=10, zoom=0.1, shift=2, distortion=1)
+    first, again, other = (augment(IMAGES, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+    assert first.dtype == np.uint8
+    assert first.shape == IMAGES.shape
+
+
+def test_each_image_is_distorted_in_its_own_way() -> None:
+    same = np.repeat(IMAGES[:1], 50, axis=0)
+    result = augmentation(rotation=10)(same, np.random.default_rng(0))
+    assert len({image.tobytes() for image in result}) == 50
+
+
+def test_the_border_that_the_network_ignores_is_black_and_changes_nothing_else() -> None:
+    whole, bordered = (
+        Augmentation(HEIGHT, WIDTH, border, rotation=10, zoom=0.1, shift=2, distortion=1)(
+            IMAGES, np.random.default_rng(0)
+        )
+        for border in (0, 3)
+    )
+    whole[:, :3] = whole[:, -3:] = 0
+    whole[:, :, :3] = whole[:, :, -3:] = 0
+    np.testing.assert_array_equal(bordered, whole)
+
+
+@pytest.mark.parametrize("far", [0.4, 3, 1000])
+def test_sampling_is_that_of_scipy(far: float) -> None:
+    """Linear between pixels, and towards the black beyond the border."""
+    random = np.random.default_rng(0)
+    pixels = np.indices((HEIGHT, WIDTH))[:, None]
+    points = (pixels + random.uniform(-far, far, (2, 500, HEIGHT, WIDTH))).astype(np.float32)
+    numbers = np.broadcast_to(np.arange(500).reshape(500, 1, 1), points.shape[1:])
+    padded = np.pad(IMAGES[..., 0].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
+    expected = map_coordinates(padded, [numbers, points[0] + 1, points[1] + 1], order=1)
+    np.testing.assert_allclose(sample(IMAGES, points)[..., 0], expected, atol=0.501)

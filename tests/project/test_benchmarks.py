@@ -1,0 +1,43 @@
+"""The benchmarks run, on a dataset that is always at hand, and write their tables."""
+
+import re
+
+import pytest
+
+import servers
+from conftest import STAGES, Project
+
+MISSING = servers.missing(*servers.WRITABLE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "rows"),
+    [
+        ("recipes", "--seeds=2", ["bare", "tutorial", "fast", "accurate"]),
+        ("choices", "fast --seeds=2 --only=crop", ["as it is", "crop: 0"]),
+        ("verdicts", "--seeds=2", ["two seeds, both 5 epochs", "1 epoch against 5, the same seed"]),
+        pytest.param(
+            *("remotes", "--repeats=1"),
+            ["fetch", "everything", "push, remote empty", "pull, all there"],
+            marks=pytest.mark.skipif(bool(MISSING), reason=MISSING),
+        ),
+        ("cost", "--repeats=1", [*STAGES, "train : bare"]),
+        ("floor", "--rounds=1", ["tutorial", "computing", "validation", "probabilities"]),
+        ("growth", "--multiples 1 2", ["stage      | 1 times", "fetch", "train", "evaluate"]),
+        ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
+    ],
+)
+def test_a_benchmark_writes_its_table(
+    clone: Project, name: str, options: str, rows: list[str]
+) -> None:
+    clone.set_params(dataset="digits", validation_size=180, epochs=1)
+    for recipe in (clone.path / "recipes").glob("*.yaml"):
+        recipe.write_text(re.sub("^epochs: .*", "epochs: 1", recipe.read_text(), flags=re.M))
+    reports = clone.path / "benchmarks"
+    for report in reports.glob("*.md"):
+        report.unlink()
+    clone.run("python", f"benchmarks/{name}.py", *options.split())
+    (report,) = reports.glob("*.md")
+    for row in rows:
+        assert f"\n| {row} " in report.read_text()
