@@ -1,4 +1,4 @@
-"""Count the verdicts of compare.py between seeds of one recipe, and between 1 and 5 epochs.
+"""Count the verdicts of `convline compare` between seeds of one recipe, and between 1 and 5 epochs.
 
 Each run is an experiment of DVC in a copy of the project; MNIST comes from where the stage fetch
 gets it. Run from anywhere, with the project's environment. Writes benchmarks/verdicts.md.

@@ -338,7 +338,7 @@ def test_a_misspelt_key_is_refused_with_the_right_one(folder: Path, key: str) ->
 )
 def test_a_key_of_the_network_at_the_top_is_refused(folder: Path, key: str, right: str) -> None:
     """As all of them stood there once."""
-    with pytest.raises(Problem, match=f"{key}'; did you mean convnet.{right}?"):
+    with pytest.raises(Problem, match=rf"'{key}'; did you mean convnet\.{right}\?$"):
         load(folder, "fetch", yaml.safe_dump(DEFAULTS | {key: 1}))
 
 

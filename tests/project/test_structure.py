@@ -21,7 +21,7 @@ COMMANDS = [
 
 
 def module(path: Path) -> str:
-    """The name by which `path`, within src/, is imported."""
+    """The import name of `path`, a file in src/."""
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 

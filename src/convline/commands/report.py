@@ -17,14 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from convline import files, revisions
 from convline.evaluation import comparison, plots, results
-from convline.evaluation.figures import BY_KEY, FIGURES, MINUS
+from convline.evaluation.figures import BY_KEY, MINUS, MORE, SPACE, points
 from convline.problems import Problem
 from convline.text import shortened
 
 REPORT = Path("report.html")
 TEMPLATE = Path(__file__).with_suffix(".html")
 NOTHING = "\u2013"  # an en dash
-SPACE = "\u00a0"  # at which no line breaks
 
 
 @dataclass
@@ -111,7 +110,7 @@ def main() -> None:
         changed_files=changed,
         metrics=differences("metrics", baseline.name),
         plots=drawn,
-        more_figures=[f for f in FIGURES if f.key not in ("accuracy", "errors")],
+        more_figures=MORE,
         missing=missing,
         pipeline=pipeline(run),
     )
@@ -185,11 +184,6 @@ def commands(text: str) -> list[str]:
 def percent(share: float) -> str:
     """A share as "99.15 %"."""
     return f"{100 * share:.2f}{SPACE}%"
-
-
-def points(difference: float) -> str:
-    """A difference of shares as "+0.07 points"."""
-    return f"{100 * difference:+.2f}{SPACE}points".replace("-", MINUS)
 
 
 def count(number: int, sign: str = "") -> str:

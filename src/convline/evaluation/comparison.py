@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from convline import markdown
 from convline.evaluation import scores
-from convline.evaluation.figures import FIGURES
+from convline.evaluation.figures import MORE
 from convline.evaluation.results import Run
 from convline.problems import Problem
 
@@ -159,8 +159,7 @@ def _written(
                 ),
                 figure.better,
             ]
-            for figure in FIGURES
-            if figure.key not in ("accuracy", "errors")
+            for figure in MORE
         ),
     ]
     header = ["", *(revision(side.run.revision) for side in sides), "better"]

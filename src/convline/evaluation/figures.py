@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MINUS = "\u2212"
+SPACE = "\u00a0"  # at which no line breaks
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Figure:
     def change(self, difference: float) -> str:
         """A difference of two values, with its sign: "+0.07 points", "+12" or "+0.00031 nats"."""
         if self.unit == "share":
-            text = f"{100 * difference:+.2f} points"
-        elif self.unit == "count":
+            return points(difference)
+        if self.unit == "count":
             text = f"{difference:+,.0f}"
         else:
             text = f"{difference:+.{self.digits}f} {self.unit}".rstrip()
@@ -55,6 +56,12 @@ FIGURES = (
     ),
 )
 BY_KEY = {figure.key: figure for figure in FIGURES}
+MORE = tuple(figure for figure in FIGURES if figure.key not in ("accuracy", "errors"))
+
+
+def points(difference: float) -> str:
+    """A difference of shares as "+0.07 points"."""
+    return f"{100 * difference:+.2f}{SPACE}points".replace("-", MINUS)
 
 
 def rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -17,9 +17,9 @@ from selenium.webdriver.chrome.service import Service
 
 from conftest import Project
 from convline import revisions
-from convline.commands.report import NOTHING, SPACE, changed_files, differences, pipeline
+from convline.commands.report import NOTHING, changed_files, differences, pipeline
 from convline.evaluation import results
-from convline.evaluation.figures import MINUS
+from convline.evaluation.figures import MINUS, SPACE
 from convline.text import printable
 
 EVALUATION = "metrics/evaluate.json"

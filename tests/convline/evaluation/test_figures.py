@@ -2,7 +2,7 @@
 
 import pytest
 
-from convline.evaluation.figures import BY_KEY, FIGURES, MINUS, Figure, rounded
+from convline.evaluation.figures import BY_KEY, FIGURES, MINUS, SPACE, Figure, rounded
 
 SHARE = Figure("share", "share", "share", better="high", digits=4)
 COUNT = Figure("count", "count", "count", better="low", digits=0)
@@ -27,8 +27,8 @@ def test_a_value_is_written_with_its_unit(figure: Figure, value: float, text: st
 @pytest.mark.parametrize(
     ("figure", "difference", "text"),
     [
-        (SHARE, 0.0007, "+0.07 points"),
-        (SHARE, -0.0123, f"{MINUS}1.23 points"),
+        (SHARE, 0.0007, f"+0.07{SPACE}points"),
+        (SHARE, -0.0123, f"{MINUS}1.23{SPACE}points"),
         (COUNT, 1234, "+1,234"),
         (COUNT, -2, f"{MINUS}2"),
         (NATS, 0.00031, "+0.00031 nats"),
