@@ -20,17 +20,18 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: install ## Run the whole pipeline and show its result
 	@$(BIN)/convline run
 
-.PHONY: tutorial fast accurate
+.PHONY: tutorial fast accurate cifar10
 tutorial: ## Run the recipe of the Keras tutorial, the defaults of params.yaml
 fast: ## Run the recipe that trains fastest
 accurate: ## Run the most accurate recipe, with fewer than 100,000 weights
-tutorial fast accurate: install
+cifar10: ## Run the recipe for colour images of things, on the dataset in params.yaml
+tutorial fast accurate cifar10: install
 	@$(BIN)/convline run $@
 
 .PHONY: report

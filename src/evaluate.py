@@ -1,17 +1,15 @@
 """Evaluate the trained model on the test images, which no other stage reads."""
 
-from typing import TYPE_CHECKING
+import csv
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from convline import backend, files, network, params, problems, provenance
+from convline import backend, files, network, params, problems, provenance, text
 from convline.backend import BackendParams
 from convline.data import arrays, datasets
 from convline.paths import EVALUATION, MISTAKES, MODEL, PREDICTIONS, PROCESSED, RELIABILITY
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Params(BackendParams):
@@ -29,10 +27,16 @@ def main() -> None:
     made_from = provenance.record("evaluate")
     classes = datasets.load(settings.dataset).classes
     test = arrays.load_split(PROCESSED, "test")
+    names = arrays.load_names(PROCESSED)
     if test.classes != len(classes):
         raise problems.Problem(
             f"{PROCESSED}/test_labels.npy has {test.classes} classes, {settings.dataset} has "
             f"{len(classes)}; `dvc repro preprocess` regenerates it"
+        )
+    if names and len(names) != len(test.images):
+        raise problems.Problem(
+            f"{PROCESSED / arrays.NAMES} has {len(names):,} names, but there are "
+            f"{len(test.images):,} test images; `dvc repro preprocess` regenerates it"
         )
 
     backend.configure(settings)
@@ -45,12 +49,12 @@ def main() -> None:
     probabilities = predict(test)
     figures = scores.summary(actual, probabilities, classes)
     with files.written(PREDICTIONS) as file:
-        predictions(actual, probabilities, classes).to_csv(file, index=False)
+        write_predictions(file, actual, probabilities, classes, names)
     with files.written(RELIABILITY) as file:
         scores.reliability(actual, probabilities).round(5).to_csv(file, index=False)
     with files.written(MISTAKES) as file:
         title = f"{settings.dataset}, test set"
-        file.write(mistakes.sheet(test.images, actual, probabilities, classes, title))
+        file.write(mistakes.sheet(test.images, actual, probabilities, classes, title, names))
     made = made_from.with_outs(PREDICTIONS, RELIABILITY, MISTAKES)
     files.write_json(
         EVALUATION,
@@ -67,6 +71,9 @@ def main() -> None:
         f"(95 % interval {low:.2%} to {high:.2%}), {figures['errors']:,} errors "
         f"in {figures['images']:,} images"
     )
+    if never := figures["never_predicted"]:
+        shown = text.few(never, text.shortened)
+        print(f"evaluate: never predicted: {shown} ({len(never)} of {len(classes)} classes)")
 
 
 def predict(test: arrays.Labelled) -> npt.NDArray[np.float32]:
@@ -98,24 +105,34 @@ def predict(test: arrays.Labelled) -> npt.NDArray[np.float32]:
     return probabilities
 
 
-def predictions(
-    actual: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float32], classes: list[str]
-) -> "pd.DataFrame":
-    """A row for each image: its number, both class names and the confidence in the predicted one.
+def write_predictions(
+    file: IO[bytes],
+    actual: npt.NDArray[np.intp],
+    probabilities: npt.NDArray[np.float32],
+    classes: list[str],
+    names: list[str],
+) -> None:
+    """Write a CSV row for each image: its number, file name, classes and confidence.
 
-    Takes labels (n,) and probabilities (n, classes).
+    Takes labels (n,), probabilities (n, classes) and the names of the n files. Without names, there
+    is no column for them.
     """
     import pandas as pd
 
-    names = np.array(classes)
-    return pd.DataFrame(
+    of_classes = np.array(classes)
+    table = pd.DataFrame(
         {
             "index": np.arange(len(actual)),
-            "actual": names[actual],
-            "predicted": names[probabilities.argmax(axis=1)],
+            **({"file_name": names} if names else {}),
+            "actual": of_classes[actual],
+            "predicted": of_classes[probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1).round(4),
         }
     )
+    # Unless told to, Python's csv quotes no carriage return, which readers take for an end of row
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if names else csv.QUOTE_MINIMAL
+    # Names that are no valid Unicode hold halves of surrogate pairs, which are written as "\udcff"
+    table.to_csv(file, index=False, quoting=quoting, errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import evaluate
 import inprocess
-from conftest import CLASSES, Project
+from conftest import CLASSES, NAMES, Project
 from convline import problems
 from convline.data import arrays
+from convline.evaluation import results
 from convline.paths import MODEL, PROCESSED
 
 TEST_IMAGES, TEST_LABELS = arrays.paths(PROCESSED, "test")
+TEST_NAMES = PROCESSED / arrays.NAMES
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,6 +76,12 @@ def cut(path: Path) -> Callable[[Project], None]:
     return apply
 
 
+def put_names(project: Project, names: list[str]) -> None:
+    """Give the test images the names of files."""
+    (project.path / TEST_NAMES).unlink()  # which may be a link into the cache
+    (project.path / TEST_NAMES).write_text(json.dumps(names))
+
+
 def narrow(project: Project) -> None:
     """Leave a class out of the labels."""
     np.save(project.path / TEST_LABELS, np.load(project.path / TEST_LABELS)[:, 1:])
@@ -93,6 +102,12 @@ WRONG: list[tuple[Callable[[Project], Any], str]] = [
     (lambda project: (project.path / TEST_IMAGES).unlink(), f"{TEST_IMAGES} is missing; "),
     (cut(TEST_IMAGES), f"{TEST_IMAGES} is damaged: "),
     (cut(TEST_LABELS), f"{TEST_LABELS} is damaged: "),
+    (lambda project: (project.path / TEST_NAMES).unlink(), f"{TEST_NAMES} is missing; "),
+    (cut(TEST_NAMES), f"{TEST_NAMES} is damaged: "),
+    (
+        lambda project: put_names(project, ["a.jpg"] * 89),
+        f"{TEST_NAMES} has 89 names, but there are 90 test images; `dvc repro preprocess`",
+    ),
     (narrow, f"{TEST_LABELS} has 2 classes, tiny has 3; `dvc repro preprocess`"),
 ]
 
@@ -185,3 +200,54 @@ def test_the_figures_agree(
     shown = capsys.readouterr().out
     assert f"test accuracy {figures['accuracy']:.2%}" in shown
     assert f"{figures['errors']} errors in 90 images" in shown
+    assert ("never predicted" in shown) == bool(figures["never_predicted"])
+
+
+def test_names_of_files_stand_beside_the_predictions(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they hold; what no UTF-8 can hold is written as an escape."""
+    monkeypatch.chdir(project.path)
+    evaluate.main()
+    plain = pd.read_csv("metrics/predictions.csv", dtype=str, keep_default_na=False)
+    names = [f"{i}{NAMES[i % len(NAMES)]}" for i in range(90)]
+    put_names(project, names)
+    evaluate.main()
+
+    written = [name.encode(errors="backslashreplace").decode() for name in names]
+    with open("metrics/predictions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["index", "file_name", "actual", "predicted", "confidence"]
+    assert [row["file_name"] for row in rows] == written
+    for column in plain:
+        assert [row[column] for row in rows] == list(plain[column])
+    run = results.Run("workspace", {})
+    # DVC reads any line end as a newline
+    assert list(run.predictions["file_name"]) == [name.replace("\r", "\n") for name in written]
+    assert list(run.predictions["actual"]) == list(plain["actual"])
+
+
+def test_colour_images_and_classes_that_are_never_predicted(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a model that takes all for the first class."""
+    from convline import models
+
+    monkeypatch.chdir(project.path)
+    model = inprocess.convnet((12, 12, 3), 3, filters=[2], kernels=[3])
+    weights = [np.zeros_like(weight) for weight in model.get_weights()]
+    weights[-1][0] = 9
+    model.set_weights(weights)
+    models.save(model, MODEL, inprocess.MADE_FROM)
+    colour = np.repeat(np.load(TEST_IMAGES), 3, axis=3)
+    TEST_IMAGES.unlink()
+    np.save(TEST_IMAGES, colour)
+    evaluate.main()
+
+    shown = capsys.readouterr().out
+    assert shown.endswith("\nevaluate: never predicted: bee, cat (2 of 3 classes)\n")
+    figures = json.loads(Path("metrics/evaluate.json").read_text())
+    assert figures["never_predicted"] == ["bee", "cat"]
+    assert figures["balanced_accuracy"] == 0.3333
+    with Image.open("metrics/mistakes.png") as picture:
+        assert picture.mode == "RGB"

@@ -1,7 +1,9 @@
-"""A residual network: blocks of two normalized convolutions, each block added to its input.
+"""A residual network for short trainings: stages that halve the image, then add blocks to it.
 
-After K. He et al., "Deep residual learning for image recognition", 2016, in the small form that the
-paper uses for CIFAR-10: each stage has twice the filters of the one before and half the side.
+After K. He et al., "Deep residual learning for image recognition", 2016, in the order that D. Page
+gives it in "How to train your ResNet", 2018: a stage begins with a convolution and a max pooling,
+and its blocks work on the smaller image. Page's head, too: max pooling over the whole image, and
+logits scaled down.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -14,14 +16,16 @@ if TYPE_CHECKING:
     import keras
 
 MOMENTUM = 0.9  # of moving means and variances; Keras's 0.99 lags behind in short trainings
+LOGIT_SCALE = 0.125  # the largest features would give logits so large that training stalls
+
+Width = Annotated[Int, Field(ge=1, le=4096)]
 
 
 class Params(Schema):
     """The section `resnet` of params.yaml, which says what each key means."""
 
-    width: Annotated[Int, Field(ge=1, le=1024)]
-    stages: Annotated[Int, Field(ge=1, le=6)]
-    depth: Annotated[Int, Field(ge=1, le=64)]
+    filters: Annotated[list[Width], Field(min_length=1, max_length=16)]
+    depth: Annotated[Int, Field(ge=0, le=64)]
     dropout: Annotated[Float, Field(ge=0, lt=1)]
 
 
@@ -32,37 +36,47 @@ def build(input_shape: tuple[int, int, int], classes: int, params: Params) -> "k
     """
     import keras  # only now: parameters are checked before it
 
+    first, *stages = params.filters
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
-    x = _convolution(x, params.width, 3)
-    x = keras.layers.Activation("relu")(x)
-    for stage in range(params.stages):
-        for block in range(params.depth):
-            stride = 2 if stage and not block else 1
-            x = _block(x, params.width * 2**stage, stride)
-    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = _activated(_convolution(x, first))
+    for filters in stages:
+        x = _convolution(x, filters)
+        x = keras.layers.MaxPooling2D(2, padding="same")(x)  # same: a single pixel stays
+        x = _activated(x)  # only now, when there is a quarter as much to normalize
+        for _ in range(params.depth):
+            x = _block(x, filters)
+    x = keras.layers.GlobalMaxPooling2D()(x)
     if params.dropout:
         x = keras.layers.Dropout(params.dropout)(x)
-    probabilities = keras.layers.Dense(classes, activation="softmax", name="probabilities")(x)
+    x = keras.layers.Dense(classes, use_bias=False)(x)
+    x = keras.layers.Rescaling(LOGIT_SCALE)(x)
+    probabilities = keras.layers.Activation("softmax", name="probabilities")(x)
     return keras.Model(image, probabilities, name="resnet")
 
 
-def _block(x: "keras.KerasTensor", filters: int, stride: int) -> "keras.KerasTensor":
-    """Two convolutions added to their input, which a 1 x 1 convolution fits where shapes differ."""
+def _block(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
+    """Two convolutions added to their input."""
     import keras
 
-    y = _convolution(x, filters, 3, stride)
-    y = keras.layers.Activation("relu")(y)
-    y = _convolution(y, filters, 3)
-    if stride > 1 or x.shape[-1] != filters:
-        x = _convolution(x, filters, 1, stride)
+    y = _activated(_convolution(x, filters))
+    y = _normalized(_convolution(y, filters))
     return keras.layers.Activation("relu")(keras.layers.Add()([x, y]))
 
 
-def _convolution(
-    x: "keras.KerasTensor", filters: int, kernel: int, stride: int = 1
-) -> "keras.KerasTensor":
+def _convolution(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
     import keras
 
-    x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False)(x)
+    return keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+
+
+def _normalized(x: "keras.KerasTensor") -> "keras.KerasTensor":
+    import keras
+
     return keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
+
+
+def _activated(x: "keras.KerasTensor") -> "keras.KerasTensor":
+    import keras
+
+    return keras.layers.Activation("relu")(_normalized(x))

@@ -29,31 +29,49 @@ def kinds(model: Any, kind: str) -> list[Any]:
     return [layer for layer in model.layers if type(layer).__name__ == kind]
 
 
-def test_each_stage_doubles_the_filters_and_halves_the_image() -> None:
-    blocks = kinds(build(width=2, stages=3, depth=2), "Add")
-    assert [block.output.shape[1:] for block in blocks] == [
-        *[(28, 28, 2)] * 2,
-        *[(14, 14, 4)] * 2,
-        *[(7, 7, 8)] * 2,
+def test_each_stage_halves_the_image_and_adds_its_blocks() -> None:
+    blocks = kinds(build(filters=[2, 3, 5], depth=2), "Add")
+    assert [block.output.shape[1:] for block in blocks] == [*[(14, 14, 3)] * 2, *[(7, 7, 5)] * 2]
+
+
+def test_without_blocks_each_number_of_filters_is_of_one_convolution() -> None:
+    model = build(filters=[2, 3, 5], depth=0)
+    assert not kinds(model, "Add")
+    assert [layer.output.shape[1:] for layer in kinds(model, "Conv2D")] == [
+        (28, 28, 2),
+        (28, 28, 3),
+        (14, 14, 5),
     ]
 
 
 def test_a_block_adds_its_input(keras: Any) -> None:
-    """Where the convolutions of all blocks give 0, the first convolution is what is left."""
-    model = build(width=2, stages=1, depth=2)
-    _, *others = kinds(model, "BatchNormalization")
+    """Where the convolutions of all blocks give 0, what a stage begins with is what is left."""
+    model = build(filters=[2, 2], depth=2)
+    _, _, *others = kinds(model, "BatchNormalization")
     for normalization in others:
         normalization.gamma.assign(np.zeros(2))
-    first, *_, last = kinds(model, "Activation")
-    both = keras.Model(model.input, [first.output, last.output])
+    _, start_of_stage, *_, last, _ = kinds(model, "Activation")  # at the end stands the softmax
+    both = keras.Model(model.input, [start_of_stage.output, last.output])
     start, end = both.predict(np.arange(784).reshape(1, 28, 28, 1) % 256, verbose=0)
     assert len(np.unique(start)) > 2
     np.testing.assert_array_equal(start, end)
 
 
+def test_probabilities_are_of_the_largest_features_scaled_down(keras: Any) -> None:
+    model = build(filters=[2], dropout=0)
+    pooled, dense = kinds(model, "GlobalMaxPooling2D")[0], kinds(model, "Dense")[0]
+    parts = keras.Model(model.input, [pooled.input, dense.output, model.output])
+    features, logits, probabilities = parts.predict(
+        np.arange(784).reshape(1, 28, 28, 1) % 256, verbose=0
+    )
+    np.testing.assert_allclose(logits, features.max(axis=(1, 2)) @ dense.kernel, rtol=1e-4)
+    expected = np.exp(resnet.LOGIT_SCALE * logits)
+    np.testing.assert_allclose(probabilities, expected / expected.sum(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 8, 3), (33, 20, 1)])
 def test_images_may_be_of_any_size(shape: tuple[int, int, int]) -> None:
-    model = build(shape, width=1, stages=4)
+    model = build(shape, filters=[1] * 5)
     probabilities = model.predict(np.zeros((2, *shape), np.uint8), verbose=0)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 

@@ -26,9 +26,14 @@ def card(run: results.Run) -> str:
     low, high = scores.accuracy_interval_95
     dataset = text(run.dataset)
     classes = [text(of_class.name) for of_class in scores.per_class]
-    weakest = min(scores.per_class, key=lambda of_class: of_class.recall)
-    height, width = run.params("preprocess", "datasets.yaml")[f"{run.dataset}.shape"]
+    weakest = scores.weakest
+    height, width, *channels = shape(run)
+    colour = channels == [3]
+    kind = "colour" if colour else "greyscale"
     held_out = run.params("preprocess")["validation_size"]
+    share = f"{100 * held_out:.3g} %" if held_out < 1 else f"{held_out:,}"
+    # Only the pictures of a folder have channels in their shape
+    chosen = "chosen by content" if channels else "stratified by class"
     outs = run.lock["stages"]["train"]["outs"]
     (md5,) = (out["md5"] for out in outs if out["path"] == str(MODEL))
     network = run.params("train").get("network", "convnet")  # runs older than that key
@@ -51,15 +56,22 @@ def card(run: results.Run) -> str:
             for row in scores.per_class
         ),
     )
+    never = [text(name) for name in scores.never_predicted]
+    never_predicted = (
+        f"\n- Never predicted for a test image: {', '.join(never)} "
+        f"({len(never)} of {len(classes)} classes)."
+        if never
+        else ""
+    )
     remarks = "".join(f"> **Warning**: {text(remark)}.\n\n" for remark in run.remarks)
     return f"""\
 # Model card: classifier of {dataset}
 
 {remarks}An image classifier, with the network {code(network)}, for {len(classes)} classes of
-greyscale images: {", ".join(classes)}.
+{kind} images: {", ".join(classes)}.
 
 - File: `{MODEL}` at revision {code(run.revision)}, md5 {code(md5)}
-- Input: raw images `(n, {height}, {width}, 1)` with values from 0 to 255
+- Input: raw images `(n, {height}, {width}, {3 if colour else 1})` with values from 0 to 255
 - Output: the probability of each class, `(n, {len(classes)})`
 - Use: `keras.models.load_model("{MODEL}").predict(images)`
 - Reproduce: `dvc repro` at this revision makes the same bytes, on one kind of machine
@@ -67,7 +79,7 @@ greyscale images: {", ".join(classes)}.
 ## Data
 
 The dataset is {dataset}, identified by the checksums in `dvc.lock`. Of its training images,
-{held_out:,}, stratified by class, were held out to choose the epoch whose weights are kept; the
+{share}, {chosen}, were held out to choose the epoch whose weights are kept; the
 network was trained on the others. No choice depends on the {scores.images:,} test images.
 
 ## Recipe
@@ -85,14 +97,25 @@ The 95 % Wilson interval of the accuracy is {low:.2%} to {high:.2%}.
 ## Limits
 
 - It assigns one of its {len(classes)} classes to every image, also to one that shows none of them.
-- It was trained on images like those of {dataset}: greyscale, {height} x {width} pixels, the
+- It was trained on images like those of {dataset}: {kind}, {height} x {width} pixels, the
   object placed, lit and scaled as there. It was not tested on any others.
-- Its recall is lowest for class {text(weakest.name)}: {weakest.recall:.2%}.
+- Its recall is lowest for class {text(weakest.name)}: {weakest.recall:.2%}.{never_predicted}
 - The interval covers the sampling of test images only. Another seed gives another model, whose
   accuracy can differ by more: compare runs with `convline compare`.
 - Confidence is close to a probability if the calibration error is small, and only for images like
   the test images.
 """
+
+
+def shape(run: results.Run) -> list[int]:
+    """The shape of the images of `run`'s dataset: height, width and, of pictures, channels.
+
+    Runs from before Convline read pictures depend on the key of the shape alone.
+    """
+    params = run.params("preprocess", "datasets.yaml")
+    if run.dataset in params:
+        return list(params[run.dataset]["shape"])
+    return list(params[f"{run.dataset}.shape"])
 
 
 def flat(params: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from convline import files, revisions
 from convline.evaluation import comparison, plots, results
 from convline.evaluation.figures import BY_KEY, MINUS, MORE, SPACE, points
 from convline.problems import Problem
-from convline.text import shortened
+from convline.text import few, one_line, shortened
 
 REPORT = Path("report.html")
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -172,6 +172,7 @@ def render(**facts: Any) -> str:
         "points": points,
         "count": count,
         "commands": commands,
+        "few_files": lambda files: few(files, one_line),
     }
     return environment.get_template(TEMPLATE.name).render(facts)
 

@@ -14,10 +14,14 @@ from convline.evaluation import scores
 from convline.evaluation.figures import MORE
 from convline.evaluation.results import Run
 from convline.problems import Problem
+from convline.text import few, one_line
 
 SIGNIFICANCE = 0.05  # a smaller p-value is evidence of a difference
 NO_EVIDENCE = "no evidence of a difference"
-SHOWN = 10  # indices of images in text; JSON has all
+
+
+class NotComparable(Problem):
+    """Two runs were not evaluated on the same images."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class Side:
     run: Run
     correct: npt.NDArray[np.bool_]
     only_correct: list[int]
+
+    @property
+    def only_correct_files(self) -> list[str]:
+        """The file names of the images that only it classifies correctly; none without names."""
+        table = self.run.predictions
+        return table["file_name"].iloc[self.only_correct].tolist() if "file_name" in table else []
 
     @property
     def accuracy(self) -> float:
@@ -80,15 +90,15 @@ class Comparison:
 
 
 def compare(baseline: Run, candidate: Run) -> Comparison:
-    """Compare two runs. Raises `Problem` where they were not evaluated on the same images."""
+    """Compare two runs. Raises `NotComparable` where these are of different test images."""
     if baseline.dataset != candidate.dataset:
-        raise Problem(
+        raise NotComparable(
             f"no comparison: {baseline.revision} used the dataset {baseline.dataset}, "
             f"{candidate.revision} {candidate.dataset}"
         )
     first, second = baseline.predictions, candidate.predictions
     if baseline.test_data != candidate.test_data or not first["actual"].equals(second["actual"]):
-        raise Problem(
+        raise NotComparable(
             f"no comparison: {baseline.revision} and {candidate.revision} used different versions "
             f"of {baseline.dataset}, with different test images"
         )
@@ -100,7 +110,7 @@ def compare(baseline: Run, candidate: Run) -> Comparison:
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison for programs: figures, indices of images, test and verdict."""
+    """The comparison for programs: figures, indices and names of images, test and verdict."""
     return {
         **{
             name: {
@@ -109,6 +119,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 "accuracy_interval_95": side.interval,
                 "errors": side.errors,
                 "only_correct": side.only_correct,
+                **({"only_correct_files": files} if (files := side.only_correct_files) else {}),
                 "figures": side.figures,
             }
             for name, side in (
@@ -125,13 +136,13 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
 
 def to_text(comparison: Comparison) -> str:
     """The figures as a table, the test and the verdict, for people."""
-    return _written(comparison, _table, str, conclusion(comparison))
+    return _written(comparison, _table, str, one_line, conclusion(comparison))
 
 
 def to_markdown(comparison: Comparison) -> str:
     """What `to_text` has, in Markdown."""
     verdict = conclusion(comparison, markdown.code, markdown.text)
-    return _written(comparison, markdown.table, markdown.code, f"**{verdict}**")
+    return _written(comparison, markdown.table, markdown.code, markdown.code, f"**{verdict}**")
 
 
 def _table(header: list[str], rows: list[list[str]], align: list[str]) -> str:
@@ -142,6 +153,7 @@ def _written(
     comparison: Comparison,
     table: Callable[[list[str], list[list[str]], list[str]], str],
     revision: Callable[[str], str],
+    file: Callable[[str], str],
     verdict: str,
 ) -> str:
     sides = (comparison.baseline, comparison.candidate)
@@ -167,7 +179,7 @@ def _written(
         [
             table(header, rows, ["left", "right", "right", "left"]),
             *(
-                f"Correct only in {revision(side.run.revision)}: {_few(side.only_correct)}"
+                f"Correct only in {revision(side.run.revision)}: {_images(side, file)}"
                 for side in sides
                 if side.only_correct
             ),
@@ -199,8 +211,8 @@ def conclusion(
     )
 
 
-def _few(indices: list[int]) -> str:
-    shown = ", ".join(map(str, indices[:SHOWN]))
-    return f"images {shown}" + (
-        f" and {len(indices) - SHOWN:,} more" if len(indices) > SHOWN else ""
-    )
+def _images(side: Side, file: Callable[[str], str]) -> str:
+    """A few of the images that only `side` classifies correctly; `file` writes a file name."""
+    if files := side.only_correct_files:
+        return few(files, file)
+    return f"images {few(side.only_correct)}"

@@ -45,6 +45,8 @@ class Figure:
 FIGURES = (
     Figure("accuracy", "accuracy", "share", better="high", digits=4),
     Figure("errors", "errors", "count", better="low", digits=0),
+    Figure("balanced_accuracy", "balanced accuracy", "share", better="high", digits=4),
+    Figure("worst_recall", "lowest recall of a class", "share", better="high", digits=4),
     Figure("negative_log_likelihood", "negative log-likelihood", "nats", better="low", digits=5),
     Figure("brier_score", "Brier score, 0 to 2", "", better="low", digits=5),
     Figure(

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, FailFast, Field, create_model
 
 from convline import revisions
 from convline.data import datasets
+from convline.data.arrays import NAMES
 from convline.data.datasets import Name
 from convline.evaluation.figures import FIGURES
 from convline.objects import check_lock
@@ -63,6 +64,7 @@ class Scores(_Figures):
     accuracy_interval_95: tuple[Share, Share]
     errors: Count
     images: Count
+    never_predicted: tuple[Name, ...] = ()  # of the classes with images; older files lack it
     per_class: Annotated[list[ClassScores], Field(min_length=1), FailFast()]
 
     @property
@@ -70,6 +72,12 @@ class Scores(_Figures):
         """The values of FIGURES by key, those that the file has."""
         values = {figure.key: getattr(self, figure.key) for figure in FIGURES}
         return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def weakest(self) -> ClassScores:
+        """The class with the lowest recall of those that have images; of equals, the first."""
+        with_images = [scores for scores in self.per_class if scores.images]
+        return min(with_images or self.per_class, key=lambda scores: scores.recall)
 
     def of(self, name: str) -> ClassScores | None:
         """The figures of the class `name`, where it is one of these."""
@@ -149,11 +157,14 @@ class Run:
 
     @property
     def test_data(self) -> dict[str, str | None]:
-        """The data that evaluate tests the model on, and its md5, by path."""
+        """The data that evaluate tests the model on, and its md5, by path.
+
+        Not the names of the images, which older runs lack and which change no result.
+        """
         return {
             dep["path"]: digest(dep)
             for dep in self.lock["stages"][TARGET]["deps"]
-            if self.sources(dep["path"]) - {"train"}
+            if self.sources(dep["path"]) - {"train"} and Path(dep["path"]).name != NAMES
         }
 
     @cached_property
@@ -165,17 +176,19 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """A row for each test image, in the order of the dataset's file.
 
-        The columns are `index`, `actual` and `predicted` (names of classes), and `confidence`.
+        The columns are `index`, `actual` and `predicted` (names of classes), and `confidence`; of a
+        dataset whose images have names also `file_name`, which can hold any characters.
         """
 
         def parse(text: str) -> pd.DataFrame:
             # A class may be called 1, or NA
             table = pd.read_csv(
                 io.StringIO(text),
-                dtype={"actual": str, "predicted": str},
+                dtype={"file_name": str, "actual": str, "predicted": str},
                 keep_default_na=False,
             )
-            return table[["index", "actual", "predicted", "confidence"]]
+            names = ["file_name"] if "file_name" in table else []
+            return table[["index", *names, "actual", "predicted", "confidence"]]
 
         try:
             table = _parsed(PREDICTIONS, self.revision, parse)

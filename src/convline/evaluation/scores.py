@@ -20,6 +20,8 @@ def summary(
 
     Takes labels (n,) and probabilities (n, classes).
 
+    - The balanced accuracy is the mean recall of the classes that have images, and the worst recall
+      is their lowest.
     - The negative log-likelihood is a mean, in nats. A probability below 2**-52 counts as 2**-52,
       which costs 36.04.
     - The Brier score (G. W. Brier, "Verification of forecasts", 1950) is summed over the classes,
@@ -28,7 +30,8 @@ def summary(
       2017) is the mean, over the images, of the distance between confidence and accuracy of the
       image's bin in `reliability`; from 0 to 1, the worst.
 
-    Figures by class are a list: DVC leaves lists out of `dvc metrics diff`, which stays short.
+    Figures by class are a list, as are the classes that have images and are never predicted: DVC
+    leaves lists out of `dvc metrics diff`, which stays short.
     """
     predicted = probabilities.argmax(axis=1)
     correct = int(np.sum(actual == predicted))
@@ -45,6 +48,8 @@ def summary(
     values = {
         "accuracy": correct / len(actual),
         "errors": len(actual) - correct,
+        "balanced_accuracy": float(recall[support > 0].mean()),
+        "worst_recall": float(recall[support > 0].min()),
         "negative_log_likelihood": float(-np.log(likelihood).mean()),
         "brier_score": brier_score_loss(actual, exact, labels=labels, scale_by_half=False),
         "expected_calibration_error": float(np.average(gaps, weights=bins["images"])),
@@ -53,6 +58,9 @@ def summary(
         **figures.rounded(values),
         "accuracy_interval_95": accuracy_interval(correct, len(actual)),
         "images": len(actual),
+        "never_predicted": [
+            name for i, name in enumerate(classes) if support[i] and i not in predicted
+        ],
         "per_class": [
             {
                 "class": name,

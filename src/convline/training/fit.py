@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 
 from convline import backend
-from convline.data.arrays import Labelled
+from convline.data.arrays import Bytes, Labelled
 from convline.data.batches import EVALUATION_BATCH, Batches
 from convline.problems import Problem
 from convline.training.checkpoint import Checkpoint
@@ -62,6 +64,7 @@ def fit(
         validation_data=backend.feed(Batches(validation, EVALUATION_BATCH)),
         initial_epoch=finished,
         epochs=recipe.epochs,
+        class_weight=class_weights(recipe, batches.data.labels),
         callbacks=[begin, checkpoint, *callbacks],
         shuffle=False,  # Keras's own, of the order of the batches
         verbose=verbose,
@@ -74,6 +77,19 @@ def fit(
             f"the best epoch's validation loss is {kept.loss}; use a smaller one"
         )
     return kept
+
+
+def class_weights(recipe: Recipe, labels: Bytes) -> dict[int, float] | None:
+    """The weight of each class in the loss on training images with one-hot labels (n, classes).
+
+    balanced: n / (classes * images of the class), as scikit-learn's
+    `compute_class_weight("balanced")`, after G. King and L. Zeng, "Logistic regression in rare
+    events data", 2001. A class without images counts as if it had one.
+    """
+    if recipe.class_weight == "none":
+        return None
+    images = np.maximum(labels.sum(axis=0, dtype=np.int64), 1)
+    return dict(enumerate((len(labels) / (len(images) * images)).tolist()))
 
 
 def optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
@@ -92,7 +108,15 @@ def optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
             0.0, max(1, steps - rise), warmup_target=peak, warmup_steps=rise
         ),
     }
-    config = {"learning_rate": rates[recipe.learning_rate_schedule], "beta_2": recipe.beta_2}
-    if recipe.optimizer not in ("adam", "adamw", "nadam"):
-        del config["beta_2"]
+    second_moment = {"beta_2": recipe.beta_2}
+    own: dict[str, dict[str, Any]] = {
+        "adam": second_moment,
+        "adamw": second_moment,
+        "nadam": second_moment,
+        "rmsprop": {},
+        "sgd": {"momentum": recipe.momentum, "nesterov": recipe.momentum > 0},
+    }
+    config = {"learning_rate": rates[recipe.learning_rate_schedule], **own[recipe.optimizer]}
+    if recipe.weight_decay or recipe.optimizer == "adamw":  # which would decay by 0.004 without it
+        config["weight_decay"] = recipe.weight_decay
     return keras.optimizers.get({"class_name": recipe.optimizer, "config": config})

@@ -23,7 +23,10 @@ class TrainingBatches(Batches):
         self.label_smoothing = recipe.label_smoothing
         bounds = (recipe.rotation, recipe.zoom, recipe.shift, recipe.distortion)
         height, width = data.images.shape[1:3]
-        self.augment = Augmentation(height, width, border, *bounds) if any(bounds) else None
+        augmented = any(bounds) or recipe.flip
+        self.augment = (
+            Augmentation(height, width, border, *bounds, recipe.flip) if augmented else None
+        )
         self.begin(0)
 
     def begin(self, epoch: int) -> None:

@@ -5,14 +5,17 @@ import html
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 
 from conftest import Project
-from convline.evaluation.results import Scores
+from convline.commands import card as cards
+from convline.evaluation.results import Run, Scores, load
 from convline.params import validate
 from convline.problems import Problem
 
@@ -38,6 +41,62 @@ def test_it_is_that_of_the_run(experimented: Project) -> None:
     assert re.search(r"^\| learning_rate +\| `0.01` +\|$", text, re.MULTILINE)
     assert re.search(r"^\| convnet.filters +\| `\[4, 8\]` +\|$", text, re.MULTILINE)
     assert "## Limits" in text
+
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def changed_lock(project: Project, change: Change) -> Run:
+    """The project's run with a change of its dvc.lock."""
+    lock = yaml.safe_load((project.path / "dvc.lock").read_text())
+    change(lock["stages"]["preprocess"]["params"])
+    return Run("workspace", lock)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "words"),
+    [
+        ([24, 32, 3], 0.083, ["colour images: ", "(n, 24, 32, 3)", "8.3 %, chosen by content,"]),
+        ([24, 32, 1], 0.2, ["greyscale images: ", "(n, 24, 32, 1)", "20 %, chosen by content,"]),
+        ([24, 32], 1 / 12, ["greyscale images: ", "(n, 24, 32, 1)", "8.33 %, stratified by class"]),
+        ([24, 32, 3], 5000, ["like those of tiny: colour, 24 x 32 ", "5,000, chosen by content,"]),
+    ],
+)
+def test_images_and_their_split_are_those_of_the_dataset(
+    reproduced: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    shape: list[int],
+    size: float,
+    words: list[str],
+) -> None:
+    def change(params: dict[str, Any]) -> None:
+        params["datasets.yaml"] = {"tiny": {"shape": shape, "files": {}}}
+        params["params.yaml"]["validation_size"] = size
+
+    monkeypatch.chdir(reproduced.path)
+    text = " ".join(cards.card(changed_lock(reproduced, change)).split())
+    for expected in words:
+        assert expected in text
+
+
+def test_the_shape_of_an_older_run(reproduced: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(params: dict[str, Any]) -> None:
+        params["datasets.yaml"] = {"tiny.shape": [24, 32], "tiny.classes": []}
+
+    monkeypatch.chdir(reproduced.path)
+    assert "`(n, 24, 32, 1)`" in cards.card(changed_lock(reproduced, change))
+
+
+def test_classes_that_are_never_predicted(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    assert "Never predicted" not in cards.card(load("workspace"))
+    figures = Path("metrics/evaluate.json")
+    content = json.loads(figures.read_text()) | {"never_predicted": ["bee", "cat"]}
+    figures.write_text(json.dumps(content))
+    text = cards.card(load("workspace"))
+    assert "\n- Never predicted for a test image: bee, cat (2 of 3 classes).\n- The" in text
 
 
 def test_of_an_experiment(experimented: Project) -> None:

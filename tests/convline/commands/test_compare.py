@@ -69,10 +69,10 @@ def test_a_changed_workspace_is_noticed(project: Project) -> None:
 
 
 def test_an_unknown_dataset_is_named_with_those_that_are_known(project: Project) -> None:
-    project.dvc("exp", "run", "-S", "dataset=cifar", ok=False)
+    project.dvc("exp", "run", "-S", "dataset=xyzzy", ok=False)
     remark = project.convline("compare").stderr
     assert (
-        "datasets.yaml has no dataset 'cifar' (`dataset` in params.yaml); it has mnist," in remark
+        "datasets.yaml has no dataset 'xyzzy' (`dataset` in params.yaml); it has mnist," in remark
     )
     assert f"`dvc repro` would run {', '.join(STAGES)}\n" in remark
 

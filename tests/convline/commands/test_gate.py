@@ -2,11 +2,18 @@
 
 import hashlib
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conftest import Project
+from convline import revisions
+from convline.commands import gate as gates
+from convline.evaluation import results
+from convline.problems import Problem
 
 
 @pytest.fixture
@@ -27,6 +34,7 @@ def gate(project: Project, *arguments: str) -> tuple[int, list[str], list[str]]:
 
 
 LOW, FALL = "least_accuracy", "largest_fall"
+BALANCED, WORST = "least_balanced_accuracy", "least_worst_recall"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +56,99 @@ def test_thresholds(
 ) -> None:
     project.set_params(gate={"baseline": "main", **thresholds})
     assert gate(project, revision) == expected
+
+
+@pytest.mark.parametrize(
+    ("revision", "thresholds", "expected"),
+    [
+        ("workspace", {BALANCED: 0.9, WORST: 0.9}, (0, [LOW, BALANCED, WORST, FALL], [])),
+        ("worse", {BALANCED: 0.6, WORST: 0.6}, (4, [LOW, FALL], [BALANCED, WORST])),
+        ("worse", {BALANCED: 0.0, WORST: 0.6}, (4, [LOW, FALL], [WORST])),
+        ("worse", {BALANCED: 0.6, WORST: 0.0, FALL: 0.0}, (12, [LOW], [BALANCED, FALL])),
+    ],
+)
+def test_thresholds_of_unequal_classes(
+    project: Project,
+    revision: str,
+    thresholds: dict[str, float],
+    expected: tuple[int, list[str], list[str]],
+) -> None:
+    project.set_params(gate={"baseline": "main", LOW: 0.0, FALL: 1.0, **thresholds})
+    assert gate(project, revision) == expected
+
+
+def test_the_class_with_the_lowest_recall_is_named(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.set_params(gate={LOW: 0.0, FALL: 1.0, WORST: 0.6})
+    monkeypatch.chdir(project.path)
+    weakest = results.load("worse").scores.weakest
+    assert project.convline("gate", "worse", ok=False).stderr == (
+        f"gate: FAILED least_worst_recall: {weakest.recall:.2%} of {weakest.name}, and at least "
+        "60.00% is required\n"
+    )
+
+
+def test_a_params_yaml_without_the_newer_thresholds(project: Project) -> None:
+    project.set_params(gate=None)
+    project.set_params(gate={"baseline": "main", LOW: 0.9, FALL: 0})
+    assert gate(project) == (0, [LOW, FALL], [])
+
+
+def test_without_a_baseline_only_the_minimums_are_checked(project: Project) -> None:
+    project.set_params(gate={"baseline": "none", LOW: 0.9, FALL: 0, WORST: 0.1})
+    passed = project.convline("gate")
+    assert passed.stdout.endswith("\ngate: skipped largest_fall: gate.baseline is none\n")
+    assert passed.stderr == ""
+    assert gate(project, "worse") == (4, [FALL], [LOW, WORST])
+
+
+def in_process(
+    project: Project, monkeypatch: pytest.MonkeyPatch, change: Callable[[results.Run], Any]
+) -> str:
+    """The problem that the gate has with the workspace where `change` was done to its run."""
+    load = results.load
+
+    def changed(revision: str) -> results.Run:
+        run = load(revision)
+        if revision == "workspace":
+            change(run)
+        return run
+
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sys, "argv", ["gate"])
+    monkeypatch.setattr(results, "load", changed)
+    monkeypatch.setattr(revisions, "outdated", lambda *_: [])
+    with pytest.raises(Problem) as caught:
+        gates.main()
+    return str(caught.value)
+
+
+def test_a_baseline_of_another_dataset(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(run: results.Run) -> None:
+        run.lock["stages"]["evaluate"]["params"]["params.yaml"]["dataset"] = "small"
+
+    assert in_process(project, monkeypatch, change) == (
+        "no comparison: main used the dataset tiny, workspace small; in params.yaml, set "
+        "gate.baseline to a revision that used this dataset, or to none, which checks no fall"
+    )
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_is_older_than_a_figure(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(run: results.Run) -> None:
+        run.__dict__["scores"] = run.scores.model_copy(update={"worst_recall": None})
+
+    project.set_params(gate={LOW: 0.9, WORST: 0.1})
+    assert in_process(project, monkeypatch, change) == (
+        "workspace: metrics/evaluate.json has no worst_recall: the run is older than this figure; "
+        "`dvc repro` with this code adds it, or set gate.least_worst_recall in params.yaml to 0.0"
+    )
+    assert capsys.readouterr().out == ""
 
 
 def test_a_rise_is_no_fall(project: Project) -> None:

@@ -15,12 +15,19 @@ import yaml
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from conftest import Project
+from conftest import NAMES, Project
 from convline import revisions
-from convline.commands.report import NOTHING, changed_files, differences, pipeline
-from convline.evaluation import results
+from convline.commands.report import (
+    NOTHING,
+    Revision,
+    changed_files,
+    differences,
+    pipeline,
+    render,
+)
+from convline.evaluation import comparison, results
 from convline.evaluation.figures import MINUS, SPACE
-from convline.text import printable
+from convline.text import one_line, printable
 
 EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
@@ -250,7 +257,7 @@ def test_the_figures_are_those_of_the_comparison(reported: Project) -> None:
     assert f"Expected calibration error, 15 bins {error} lower is better worse: " in page
     assert (
         f"accuracy (higher is better) {percent(ours['accuracy'])} {percent(theirs['accuracy'])} "
-        f"{gain} brier_score (lower is better) "
+        f"{gain} balanced_accuracy (higher is better) "
     ) in page
     weakest = min(figures["per_class"], key=lambda row: row["recall"])
     assert f"{weakest['class']} has the lowest recall, {percent(weakest['recall'])}" in page
@@ -269,7 +276,7 @@ def test_what_changed_and_how_it_ran(reported: Project) -> None:
     assert f"Dataset tiny. workspace: commit {head}. worse: commit " in page
     assert "The workspace changed" not in page
     stages = page[page.index("Pipeline fetch parameters dataset, tiny.files writes ") :]
-    assert " preprocess reads, from fetch data/raw/t10k-images" in stages
+    assert " preprocess reads, from fetch data/raw " in stages
     assert " evaluate reads, from preprocess and train data/processed/test_images" in stages
 
 
@@ -285,7 +292,7 @@ def test_a_baseline_without_a_run(project: Project) -> None:
     page = report(project, "main~1")
     assert page.startswith("● no comparison main~1 has no dvc.lock: dvc repro there Test accuracy")
     figures = json.loads((project.path / EVALUATION).read_text())
-    row = f"accuracy (higher is better) {percent(figures['accuracy'])} {NOTHING} brier_score"
+    row = f"accuracy (higher is better) {percent(figures['accuracy'])} {NOTHING} balanced_accuracy"
     assert row in page
     assert "No parameter differs." in page
     assert "points" not in page
@@ -317,6 +324,38 @@ def test_the_same_run_in_a_changed_workspace(project: Project) -> None:
         "run: dvc repro would run train."
     )
     assert "params.yaml epochs 3 2 All parameters" in page
+
+
+def test_files_and_classes_are_named_as_text(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project.path)
+    run, other = results.load("workspace"), results.load("worse")
+    for side in (run, other):
+        side.predictions["file_name"] = [NAMES[i % len(NAMES)] for i in range(90)]
+    scores = run.scores.model_copy(update={"never_predicted": ("<b>ant</b>", "bee")})
+    page = render(
+        candidate=Revision("workspace", "1", scores),
+        baseline=Revision("worse", "2", other.scores),
+        dataset="tiny",
+        comparison=comparison.compare(other, run),
+        conclusion="",
+        remarks=[],
+        parameters=[],
+        changed_files=[],
+        metrics=[],
+        plots=[],
+        more_figures=(),
+        missing=[],
+        pipeline=[],
+    )
+    assert "<script" not in page
+    (project.path / "report.html").write_text(page)
+    shown = text(project)
+    right = [NAMES[i % len(NAMES)] for i in comparison.compare(other, run).candidate.only_correct]
+    names = " ".join(", ".join(map(one_line, right[:10])).split())
+    assert f"Files correct only in workspace: {names} and {len(right) - 10} more. " in shown
+    assert "Never predicted: <b>ant</b>, bee (2 of 3 classes). " in shown
 
 
 def test_plots_are_those_of_dvc_yaml(project: Project) -> None:

@@ -1,6 +1,7 @@
 """The comparison of two runs: which images, which p-value, which verdict."""
 
 import html
+import json
 import math
 import re
 
@@ -10,12 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from conftest import NAMES
 from convline.evaluation import comparison
 from convline.evaluation.results import Run, Scores
 from convline.problems import Problem
+from convline.text import one_line, printable
 
 
-def run(name: str, predicted: str, actual: str = "", dataset: str = "mnist", md5: str = "a") -> Run:
+def run(
+    name: str,
+    predicted: str,
+    actual: str = "",
+    dataset: str = "mnist",
+    md5: str = "a",
+    files: list[str] | None = None,
+) -> Run:
     """A run that gave the images the one-letter classes `predicted`; `actual` is a, a, ..."""
     made = Run(
         name,
@@ -38,6 +48,8 @@ def run(name: str, predicted: str, actual: str = "", dataset: str = "mnist", md5
     table = pd.DataFrame(
         {"actual": list(actual or "a" * len(predicted)), "predicted": list(predicted)}
     )
+    if files:
+        table["file_name"] = files
     scores = Scores.model_construct(accuracy=0.5, errors=1, brier_score=0.5)
     made.__dict__.update(predictions=table, scores=scores)  # where cached_property keeps them
     return made
@@ -132,3 +144,31 @@ def test_markdown_shows_names_as_they_are() -> None:
     assert shown.startswith(f"{name} new better accuracy 100.00% 0.00% high ")
     assert f"Correct only in {name}: images 0, 1" in shown
     assert shown.endswith(f"new is worse than {name} on the 9 test images of {dataset}")
+
+
+def of_files(files: list[str]) -> comparison.Comparison:
+    """The comparison of a run that is correct on all of `files` with one that is on none."""
+    return comparison.compare(
+        run("main", "a" * len(files), files=files), run("new", "b" * len(files), files=files)
+    )
+
+
+def test_text_names_a_few_files_and_json_all() -> None:
+    files = [f"cat/{number}.jpg" for number in range(12)]
+    text = comparison.to_text(of_files(files))
+    assert f"Correct only in main: {', '.join(files[:10])} and 2 more\n" in text
+    side = comparison.to_json(of_files(files))["baseline"]
+    assert (side["only_correct"], side["only_correct_files"]) == (list(range(12)), files)
+    assert "only_correct_files" not in comparison.to_json(of_counts(1, 1))["baseline"]
+
+
+def test_odd_names_of_files_are_escaped() -> None:
+    for files in (NAMES[:10], NAMES[10:]):  # as many as are shown
+        result = of_files(files)
+        shown = ", ".join(map(one_line, files))
+        assert f"\nCorrect only in main: {shown}\n" in comparison.to_text(result)
+        assert printable(comparison.to_text(result).replace("\n", ""))
+        page = MarkdownIt("commonmark").enable("table").render(comparison.to_markdown(result))
+        literal = [f"<code>{html.escape(one_line(file) or ' ')}</code>" for file in files]
+        assert f"<p>Correct only in <code>main</code>: {', '.join(literal)}</p>" in page
+        json.dumps(comparison.to_json(result)).encode("ascii")

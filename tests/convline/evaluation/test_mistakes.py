@@ -7,24 +7,31 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from convline.evaluation.mistakes import COLUMNS, IMAGE, ROWS, TILE, TITLE, sheet
+from conftest import NAMES
+from convline.evaluation.mistakes import COLUMNS, IMAGE, NAME, ROWS, TILE, TITLE, sheet
+from convline.text import one_line
 
 CLASSES = ["ant", "bee"]
 Array = npt.NDArray[np.uint8]
 
 
 def draw(
-    count: int, wrong: list[int], classes: list[str] = CLASSES, shape: tuple[int, int] = (4, 4)
+    count: int,
+    wrong: list[int],
+    classes: list[str] = CLASSES,
+    shape: tuple[int, ...] = (4, 4, 1),
+    names: list[str] | None = None,
 ) -> Array:
     """The picture (height, width) of `count` images, of which those in `wrong` are mistaken.
 
-    Image i is all of grey i, and the classifier the surer of it the larger i is.
+    Image i has the value i in all pixels and channels, and the classifier is the surer of it the
+    larger i is. Of colour images, the picture is (height, width, 3).
     """
-    images = np.zeros((count, *shape, 1), np.uint8) + np.arange(count)[:, None, None, None]
+    images = np.zeros((count, *shape), np.uint8) + np.arange(count)[:, None, None, None]
     actual = np.isin(np.arange(count), wrong).astype(np.intp)
     sure = (0.6 + 0.004 * np.arange(count)).astype(np.float32)
     probabilities = np.stack([sure, 1 - sure], axis=1)
-    png = sheet(images.astype(np.uint8), actual, probabilities, classes, "tiny")
+    png = sheet(images.astype(np.uint8), actual, probabilities, classes, "tiny", names or [])
     assert png.startswith(b"\x89PNG")
     return np.asarray(Image.open(io.BytesIO(png)))
 
@@ -66,6 +73,52 @@ def test_long_class_names_stay_within_their_tile() -> None:
 
 
 def test_images_keep_their_proportions() -> None:
-    left = tile(draw(100, [7], shape=(4, 8)), 0)[:IMAGE, 8 : 8 + IMAGE]
+    left = tile(draw(100, [7], shape=(4, 8, 1)), 0)[:IMAGE, 8 : 8 + IMAGE]
     assert (left[: IMAGE // 2] == 7).all()
     assert (left[IMAGE // 2 :] == 255).all()
+
+
+def test_colour_images_keep_their_colours() -> None:
+    image = np.zeros((1, 4, 4, 3), np.uint8) + np.array([250, 40, 10], np.uint8)
+    png = sheet(image, np.array([1]), np.array([[1, 0]], np.float32), CLASSES, "tiny", [])
+    drawn = np.asarray(Image.open(io.BytesIO(png)))
+    assert drawn.shape == (TITLE + TILE[1], COLUMNS * TILE[0], 3)
+    assert (drawn[TITLE : TITLE + IMAGE, 8 : 8 + IMAGE] == [250, 40, 10]).all()
+    assert (drawn[:TITLE] == drawn[:TITLE, :, :1]).all()  # the title is black on white
+
+
+def test_small_images_keep_their_pixels_and_large_ones_are_averaged() -> None:
+    """A chessboard of single pixels, which taking every fourth would turn all black."""
+    for side, expected in ((4, {0, 255}), (4 * IMAGE, set(range(120, 136)))):
+        board = (255 * (np.indices((side, side)).sum(axis=0) % 2)).astype(np.uint8)
+        png = sheet(
+            board[None, ..., None],
+            np.array([1]),
+            np.array([[1, 0]], np.float32),
+            CLASSES,
+            "tiny",
+            [],
+        )
+        drawn = np.asarray(Image.open(io.BytesIO(png)))[TITLE : TITLE + IMAGE, 8 : 8 + IMAGE]
+        assert set(np.unique(drawn[2:-2, 2:-2]).tolist()) <= expected
+
+
+def test_a_file_name_is_a_line_of_its_own_and_keeps_its_end() -> None:
+    def name_line(name: str) -> Array:
+        drawn = draw(100, [7], names=[name] * 100)
+        assert drawn.shape == (TITLE + TILE[1] + NAME, COLUMNS * TILE[0])
+        line = drawn[TITLE + IMAGE : TITLE + IMAGE + 18]
+        used = np.flatnonzero((line < 255).any(axis=0))
+        assert 8 <= used.min() <= used.max() < TILE[0]
+        return line[:, : TILE[0]]
+
+    long = "x" * 5000 + "rex.jpg"
+    assert (name_line(long) == name_line("y" + long)).all()
+    assert (name_line(long) != name_line("x" * 5000 + "tom.jpg")).any()
+    assert (name_line("cat/rex.jpg") != name_line("dog/rex.jpg")).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_file_name_is_drawn_on_one_line(name: str) -> None:
+    drawn, escaped = (draw(100, [7], names=[shown] * 100) for shown in (name, one_line(name)))
+    np.testing.assert_array_equal(drawn, escaped)

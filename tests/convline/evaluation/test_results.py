@@ -48,11 +48,18 @@ def test_project_files_are_those_that_no_stage_writes() -> None:
     assert run.project_files == {("code.py", "code.py"), ("url", "version-1")}
 
 
-def test_test_data_is_what_evaluate_reads_beside_model_and_code() -> None:
+def test_test_data_is_what_evaluate_reads_beside_model_code_and_names() -> None:
     run = a_run(
         preprocess={"outs": [{"path": "data/processed"}]},
         train={"outs": [{"path": "model.keras"}]},
-        evaluate={"deps": deps("data/processed/test.npy", "model.keras", "evaluate.py")},
+        evaluate={
+            "deps": deps(
+                "data/processed/test.npy",
+                "data/processed/test_names.json",
+                "model.keras",
+                "evaluate.py",
+            )
+        },
     )
     assert run.test_data == {"data/processed/test.npy": "data/processed/test.npy"}
 
@@ -107,6 +114,21 @@ def test_a_wrong_figure_is_named_as_in_its_file(value: object, message: str) -> 
     with pytest.raises(Problem) as caught:
         validate(results.Scores, SCORES | {"brier_score": value}, "here")
     assert str(caught.value).startswith(message)
+
+
+def test_the_weakest_class_is_one_with_images() -> None:
+    rows = [
+        FIGURE | {"class": name, "images": images, "recall": recall}
+        for name, images, recall in (("ant", 5, 0.5), ("bee", 0, 0), ("cat", 5, 0.2))
+    ]
+    scores = validate(results.Scores, SCORES | {"per_class": rows}, "here")
+    assert scores.weakest.name == "cat"
+
+
+def test_classes_that_are_never_predicted() -> None:
+    assert validate(results.Scores, SCORES, "here").never_predicted == ()  # of an older run
+    new = validate(results.Scores, SCORES | {"never_predicted": ["ant"]}, "here")
+    assert new.never_predicted == ("ant",)
 
 
 def test_scores_of_a_class_by_its_name() -> None:

@@ -45,6 +45,13 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, int]]) ->
     assert figures["errors"] == len(pairs) - correct
     assert figures["accuracy"] == pytest.approx(correct / len(pairs), abs=5.1e-5)
     assert figures["accuracy_interval_95"] == pytest.approx(wilson(correct, len(pairs)), abs=5.1e-5)
+    recalls = [
+        share(sum(a == p == label for a, p in pairs), sum(a == label for a, _ in pairs))
+        for label in set(actual)
+    ]
+    assert figures["balanced_accuracy"] == pytest.approx(sum(recalls) / len(recalls), abs=5.1e-5)
+    assert figures["worst_recall"] == pytest.approx(min(recalls), abs=5.1e-5)
+    assert figures["never_predicted"] == [CLASSES[i] for i in sorted({*actual} - {*predicted})]
     assert [row["class"] for row in figures["per_class"]] == CLASSES
     for label, row in enumerate(figures["per_class"]):
         right = sum(a == p == label for a, p in pairs)
@@ -82,6 +89,16 @@ def test_a_class_without_images_has_figures() -> None:
         "recall": 0.0,
         "f1": 0.0,
     }
+    assert figures["balanced_accuracy"] == figures["worst_recall"] == 1
+    assert figures["never_predicted"] == []
+
+
+def test_a_rare_class_weighs_as_much_as_a_frequent_one() -> None:
+    figures = scores.summary(np.array([0] * 97 + [1, 1, 2]), certain([0] * 99 + [2]), CLASSES)
+    assert figures["accuracy"] == 0.98
+    assert figures["balanced_accuracy"] == 0.6667
+    assert figures["worst_recall"] == 0
+    assert figures["never_predicted"] == ["bee"]
 
 
 @settings(deadline=None)

@@ -1,5 +1,7 @@
 """What augmentation does to images, and that it can be repeated."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,7 +10,14 @@ from scipy.ndimage import map_coordinates
 from convline.training.augmentation import Augmentation, sample
 
 HEIGHT, WIDTH = 40, 50
-NONE = {"rotation": 0.0, "zoom": 0.0, "shift": 0.0, "distortion": 0.0}
+NONE: dict[str, Any] = {
+    "rotation": 0.0,
+    "zoom": 0.0,
+    "shift": 0.0,
+    "distortion": 0.0,
+    "flip": False,
+}
+ALL: dict[str, Any] = {"rotation": 10, "zoom": 0.1, "shift": 2, "distortion": 1}
 IMAGES = np.random.default_rng(0).integers(0, 256, (500, HEIGHT, WIDTH, 1), np.uint8)
 
 
@@ -69,7 +78,7 @@ def test_distortion_displaces_smoothly_by_its_standard_deviation() -> None:
 
 
 def test_a_generator_in_the_same_state_gives_the_same_bytes() -> None:
-    augment = augmentation(rotation=10, zoom=0.1, shift=2, distortion=1)
+    augment = augmentation(**ALL, flip=True)
     first, again, other = (augment(IMAGES, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
@@ -85,14 +94,41 @@ def test_each_image_is_distorted_in_its_own_way() -> None:
 
 def test_the_border_that_the_network_ignores_is_black_and_changes_nothing_else() -> None:
     whole, bordered = (
-        Augmentation(HEIGHT, WIDTH, border, rotation=10, zoom=0.1, shift=2, distortion=1)(
-            IMAGES, np.random.default_rng(0)
-        )
+        Augmentation(HEIGHT, WIDTH, border, **ALL, flip=True)(IMAGES, np.random.default_rng(0))
         for border in (0, 3)
     )
     whole[:, :3] = whole[:, -3:] = 0
     whole[:, :, :3] = whole[:, :, -3:] = 0
     np.testing.assert_array_equal(bordered, whole)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_channels_are_distorted_alike_and_as_one_alone(flip: bool) -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (20, HEIGHT, WIDTH, 3), np.uint8)
+    augment = augmentation(**ALL, flip=flip)
+    result = augment(colour, np.random.default_rng(0))
+    assert result.shape == colour.shape
+    for channel in range(3):
+        grey = augment(colour[..., channel, None], np.random.default_rng(0))
+        np.testing.assert_array_equal(result[..., channel, None], grey)
+
+
+def test_flip_mirrors_half_of_the_images_left_to_right() -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (500, 6, 5, 3), np.uint8)
+    result = Augmentation(6, 5, 0, **NONE | {"flip": True})(colour, np.random.default_rng(0))
+    same = (result == colour).all(axis=(1, 2, 3))
+    mirrored = (result == colour[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same ^ mirrored).all()
+    assert 200 < mirrored.sum() < 300
+
+
+def test_flip_leaves_the_distortions_as_they_are() -> None:
+    without, flipped = (
+        augmentation(**ALL, flip=flip)(IMAGES, np.random.default_rng(0)) for flip in (False, True)
+    )
+    mirrored = (flipped == without[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (mirrored | (flipped == without).all(axis=(1, 2, 3))).all()
+    assert 200 < mirrored.sum() < 300
 
 
 @pytest.mark.parametrize("far", [0.4, 3, 1000])

@@ -11,6 +11,8 @@ from convline.data import arrays
 from convline.problems import Problem
 from convline.training.recipe import Recipe
 
+OPTIMIZERS = Recipe.model_fields["optimizer"].annotation.__args__  # type: ignore[union-attr]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def keras() -> None:
@@ -41,7 +43,62 @@ def test_training_that_diverges_is_refused(tmp_path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("name", Recipe.model_fields["optimizer"].annotation.__args__)  # type: ignore[union-attr]
+def test_class_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    from convline.training import fit
+
+    actual = np.repeat([0, 1, 2], [200, 50, 7])  # 200 and 250 overflow the labels' uint8
+    labels = np.eye(3, dtype=np.uint8)[actual]
+    assert fit.class_weights(inprocess.recipe(), labels) is None
+    found = fit.class_weights(inprocess.recipe(class_weight="balanced"), labels)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=actual)
+    assert found == pytest.approx(dict(enumerate(expected)))
+
+
+def test_a_class_without_images_has_a_finite_weight() -> None:
+    from convline.training import fit
+
+    labels = np.eye(3, dtype=np.uint8)[[0, 0, 1, 1]]
+    found = fit.class_weights(inprocess.recipe(class_weight="balanced"), labels)
+    assert found == pytest.approx({0: 2 / 3, 1: 2 / 3, 2: 4 / 3})
+
+
+@pytest.mark.parametrize("as_dataset", [True, False])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_balanced_weights_reach_the_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_dataset: bool, smoothing: float
+) -> None:
+    """With all weights 0, the loss is ln 2 for every image, here times a mean weight of 1."""
+    from convline import backend
+    from convline.training import fit
+    from convline.training.checkpoint import Checkpoint
+    from convline.training.training_batches import TrainingBatches
+
+    if not as_dataset:  # as with JAX
+        monkeypatch.setattr(backend, "feed", lambda batches: batches)
+    recipe = inprocess.recipe(
+        epochs=1,
+        batch_size=5,
+        optimizer="sgd",
+        learning_rate=1.0,
+        class_weight="balanced",
+        label_smoothing=smoothing,
+    )
+    model = inprocess.convnet((2, 2, 1), 2, filters=[1], kernels=[1], dense_units=0)
+    model.set_weights([np.zeros(weight.shape) for weight in model.get_weights()])
+    data = arrays.Labelled(
+        np.zeros((5, 2, 2, 1), np.uint8), np.eye(2, dtype=np.uint8)[[0, 0, 0, 0, 1]]
+    )
+    checkpoint = Checkpoint(tmp_path / "train.npz", "of this test")
+    batches = TrainingBatches(data, recipe, seed=0)
+    fit.fit(model, batches, data, recipe, checkpoint, callbacks=[], verbose=0)
+    assert checkpoint.logs[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    # The one image of the second class weighs as much as the four of the first
+    np.testing.assert_allclose(model.get_weights()[-1], [0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_optimizer_is_the_one_named(name: str) -> None:
     from convline.training import fit
 
@@ -56,6 +113,45 @@ def test_beta_2_is_that_of_the_recipe(name: str) -> None:
 
     optimizer = fit.optimizer(inprocess.recipe(optimizer=name, beta_2=0.9), steps=10)
     assert optimizer.beta_2 == 0.9
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.8, True)])
+def test_momentum_is_nesterovs(momentum: float, nesterov: bool) -> None:
+    from convline.training import fit
+
+    optimizer = fit.optimizer(inprocess.recipe(optimizer="sgd", momentum=momentum), steps=10)
+    assert (optimizer.momentum, optimizer.nesterov) == (momentum, nesterov)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "rmsprop"])
+def test_momentum_is_of_sgd_alone(name: str) -> None:
+    from convline.training import fit
+
+    without, with_it = (
+        fit.optimizer(inprocess.recipe(optimizer=name, momentum=momentum), steps=10).get_config()
+        for momentum in (0.0, 0.8)
+    )
+    assert with_it | {"name": name} == without | {"name": name}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weight_decay_shrinks_weights(name: str) -> None:
+    """Where the gradient is 0, decay is all that changes a weight."""
+    import keras
+
+    from convline.training import fit
+
+    recipe = inprocess.recipe(optimizer=name, weight_decay=0.5, learning_rate=0.1)
+    weight = keras.Variable([1.0, -2.0])
+    fit.optimizer(recipe, steps=10).apply([keras.ops.zeros(2)], [weight])
+    np.testing.assert_allclose(weight, [0.95, -1.9])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_weights_decay_only_where_the_recipe_says_so(name: str) -> None:
+    from convline.training import fit
+
+    assert not fit.optimizer(inprocess.recipe(optimizer=name), steps=10).weight_decay
 
 
 def cosine(step: float, steps: float) -> float:

@@ -132,6 +132,15 @@ def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
 DISTORTIONS = {"rotation": 20, "zoom": 0.2, "shift": 1, "distortion": 0.5}
 
 
+def test_flip_alone_is_applied() -> None:
+    from convline.training.training_batches import TrainingBatches
+
+    same = np.arange(2, dtype=np.uint8).reshape(1, 1, 2, 1)
+    data = Labelled(np.repeat(same, 40, axis=0), numbered(40).labels)
+    batches = TrainingBatches(data, inprocess.recipe(batch_size=40, flip=True), seed=0)
+    assert {image.tobytes() for image in batches[0][0]} == {b"\0\1", b"\1\0"}
+
+
 @pytest.mark.parametrize("name", DISTORTIONS)
 def test_a_distortion_is_another_in_each_epoch_and_batch(name: str) -> None:
     from convline.training.training_batches import TrainingBatches
