@@ -98,14 +98,14 @@ def main() -> None:
                 seconds[choice].append(training_seconds(output))
                 last = accuracies[choice][-1], seconds[choice][-1]
                 print(f"seed {seed}: {choice}: {last[0]:.2%}, {last[1]:.1f} s", flush=True)
-        params = project.params()
+        params, validation = project.params(), project.images("validation")
 
     own = accuracies[UNCHANGED]
     report(
         f"choices-{options.recipe}",
         f"Ablation of the recipe {options.recipe}",
         f"Dataset {params['dataset']}, epochs: {parameters['epochs']} unless stated otherwise. "
-        f"Accuracy is measured on {params['validation_size']:,} validation images: mean over "
+        f"Accuracy is measured on {validation:,} validation images: mean over "
         f"{options.seeds} seeds ± standard error. The difference from the recipe, in percentage "
         "points, has the standard error of the paired differences per seed. Time is the ratio of "
         "the median training times.",

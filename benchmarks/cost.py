@@ -29,7 +29,7 @@ def main() -> None:
                 child = project.bare(params["seed"]) if name == "bare" else project.stage(name)
                 children[name].append(child)
                 print(f"{repeat} of {repeats}: {name}: {child.seconds:.1f} s", flush=True)
-            images = project.train_images()
+            images, validation = project.images("train"), project.images("validation")
 
     seconds = {name: median(child.seconds for child in children[name]) for name in ORDER}
     megabytes = {name: median(child.peak_bytes for child in children[name]) / 1e6 for name in ORDER}
@@ -45,7 +45,7 @@ def main() -> None:
         table(["stage", "seconds", "MB"], [row(name, name) for name in ORDER if name != "bare"]),
         "## train and the bare tutorial",
         f"Both train on {images:,} images for {params['epochs']} epochs, and took turns. train "
-        f"uses {params['threads']} threads and evaluates {params['validation_size']:,} validation "
+        f"uses {params['threads']} threads and evaluates {validation:,} validation "
         "images after each epoch. The bare script (benchmarks/tutorial.py) uses TensorFlow's "
         "default number of threads and evaluates the test images once.",
         table(

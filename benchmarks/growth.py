@@ -108,7 +108,7 @@ def multiply(project: Project, multiple: int, mirror: Path) -> None:
     name = f"{params['dataset']}-{multiple}"
     entries[name] = {"shape": entry["shape"], "classes": entry["classes"], "files": files}
     catalogue.write_text(yaml.safe_dump(entries))
-    project.set_params(dataset=name, validation_size=multiple * params["validation_size"], epochs=1)
+    project.set_params(dataset=name, epochs=1)
 
 
 def repeat(source: Path, target: Path, multiple: int) -> None:

@@ -53,7 +53,7 @@ def main() -> None:
                 last = run(project, name, seed)
                 runs[name].append(last)
                 print(f"{name}, seed {seed}: {last.accuracy:.2%}, {last.seconds:.1f} s", flush=True)
-        dataset, images = project.params()["dataset"], project.train_images()
+        dataset, images = project.params()["dataset"], project.images("train")
 
     report(
         "recipes",

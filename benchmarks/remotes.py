@@ -140,7 +140,7 @@ def stored(project: Project) -> dict[str, list[int]]:
             file.stat().st_size
             for out in outs
             for file in (out.rglob("*") if out.is_dir() else [out])
-            if file.is_file() and out.suffix != ".json"  # those are in git
+            if file.is_file() and not out.match("metrics/*.json")  # those are in git
         ]
         for name, outs in paths.items()
     }

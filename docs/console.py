@@ -3,7 +3,7 @@
 They run on MNIST, in a clone of the last commit that has the outputs of `main`. A command is a line
 that starts with "$ " in a console block; what follows is its output. Where that starts with "...",
 as many of its last lines are written as were there before. A page that speaks of example.com gets
-servers on this machine instead.
+servers on this machine instead, and one that speaks of ~/pictures a folder of drawn ones.
 """
 
 import os
@@ -19,6 +19,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+PICTURES = "~/pictures"
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
@@ -70,12 +71,16 @@ def main() -> None:
         shell(f"ln -s {shlex.quote(sys.prefix)} .venv")
         shell("git config user.name A && git config user.email a@example.com")
         shell(f"dvc cache dir --local {cache} && dvc checkout")
+        sys.path.append(str(REPOSITORY / "tests"))
         if "example.com" in page.read_text():
-            sys.path.append(str(REPOSITORY / "tests"))
             import servers
 
             shell.addresses, variables = stack.enter_context(servers.example(folder, clone))
             shell.environment = shell.environment | variables
+        if PICTURES in page.read_text():
+            import drawings
+
+            shell.addresses = {PICTURES: str(drawings.draw_shapes(folder / "pictures"))}
 
         def execute(command: str) -> str:
             print(f"$ {command}", flush=True)
