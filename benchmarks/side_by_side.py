@@ -30,7 +30,7 @@ PARTS = (
     ".dvc/plots",
     ".dvcignore",
     ".gitignore",
-    "data/raw/.gitignore",
+    "data/.gitignore",
     "data/processed/.gitignore",
     "metrics/.gitignore",
     "models/.gitignore",
@@ -82,9 +82,9 @@ class Project:
         """Run git in the copy."""
         subprocess.run(["git", *arguments], cwd=self.path, check=True)  # noqa: S607
 
-    def train_images(self) -> int:
-        """The number of images that the stage train sees, once preprocess has run."""
-        return len(np.load(self.path / "data/processed/train_images.npy", mmap_mode="r"))
+    def images(self, split: str) -> int:
+        """The number of images of a split, once preprocess has run."""
+        return len(np.load(self.path / f"data/processed/{split}_images.npy", mmap_mode="r"))
 
     def validation_accuracy(self) -> float:
         """What the stage train has found."""
@@ -96,7 +96,7 @@ class Project:
 
     def bare(self, seed: int) -> Child:
         """Run the bare script on as many images, and for as many epochs, as the stage train."""
-        options = {"images": self.train_images(), "epochs": self.params()["epochs"], "seed": seed}
+        options = {"images": self.images("train"), "epochs": self.params()["epochs"], "seed": seed}
         return self.run([str(TUTORIAL), *(f"--{name}={value}" for name, value in options.items())])
 
 

@@ -13,7 +13,9 @@ FOLDER = Path(__file__).with_name("convline") / "commands"
 
 def main() -> None:
     """Run the command that the command line names, or list them all."""
-    commands = {path.stem.replace("_", "-"): path for path in sorted(FOLDER.glob("[!_]*.py"))}
+    files = sorted(FOLDER.glob("[!_]*.py"))
+    # import_.py: without the underscore no code could import it
+    commands = {path.stem.strip("_").replace("_", "-"): path for path in files}
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print("usage: convline COMMAND [ARGUMENT ...]\n")

@@ -1,8 +1,8 @@
-"""Bring the dataset's four files to data/raw/, from the first source that has the right bytes."""
+"""Bring the dataset's files to data/raw/, from the first source that has the right bytes."""
 
 from convline import params, problems
 from convline.data import datasets
-from convline.paths import RAW
+from convline.paths import RAW, SETS
 
 
 class Params(params.Schema):
@@ -12,7 +12,7 @@ class Params(params.Schema):
 
 
 def main() -> None:
-    """Read `dataset`, get its files, write them."""
+    """Read `dataset`, get its files, write them. Files of another dataset are removed."""
     name = params.load("fetch", Params).dataset
     dataset = datasets.load(name)
 
@@ -23,10 +23,21 @@ def main() -> None:
         for file_name, array in digits.make().items():
             idx.write(RAW / file_name, array)
     else:
-        from convline.data.download import download, sources
+        from convline.data import download
 
         for file_name, file in dataset.files.items():
-            download(sources(dataset, RAW), file_name, file, RAW / file_name)
+            if isinstance(dataset, datasets.PictureDataset):
+                # Not into the cache of downloads: DVC's holds them
+                packed = SETS / name
+                places = (str(packed), *dataset.mirrors, f"dvc://{packed}", f"dvc://{RAW}")
+                remedy = f"run `dvc pull {packed}.dvc`, or `convline import {name} PICTURES`"
+                download.deliver(places, file_name, file, RAW / file_name, remedy)
+            else:
+                download.download(download.sources(dataset, RAW), file_name, file, RAW / file_name)
+    names = datasets.FILES if dataset.files == "scikit-learn" else dataset.files
+    for path in RAW.iterdir():
+        if path.name not in names:
+            path.unlink()
     print(f"fetch: {name} is in {RAW}/")
 
 

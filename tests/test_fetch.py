@@ -22,6 +22,7 @@ import pytest
 from conftest import Project, describe
 from convline.data import idx
 from convline.data.datasets import FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from drawings import draw_pets
 
 FIRST = TEST_IMAGES  # of the tiny dataset's files, as datasets.yaml orders them
 ENDLESS = 1 << 28  # bytes after which an endless stream ends, so that a broken test does
@@ -190,11 +191,11 @@ def has_all(project: Project) -> bool:
     return raw(project) == {name: (project.mirror / name).read_bytes() for name in FILES}
 
 
-def fetch(project: Project, source: str) -> None:
+def fetch(project: Project, source: str, name: str = "tiny") -> None:
     """Run the stage with CONVLINE_MIRROR set to `source`. It has to succeed in silence."""
     result = project.run("python", "src/fetch.py", CONVLINE_MIRROR=source)
     assert result.stderr == ""
-    assert result.stdout == "fetch: tiny is in data/raw/\n"
+    assert result.stdout == f"fetch: {name} is in data/raw/\n"
 
 
 FAILURES: list[tuple[Answer, str, int]] = [
@@ -412,7 +413,7 @@ def test_bytes_of_another_checksum_are_refused(clone: Project, algorithm: str) -
     [
         ("tinny", "did you mean tiny?"),
         ("Digits", "did you mean digits?"),
-        ("xyzzy", "it has mnist, fashion-mnist, kmnist, digits, tiny"),
+        ("xyzzy", "it has mnist, fashion-mnist, kmnist, digits, cifar10, tiny"),
     ],
 )
 def test_an_unknown_dataset(clone: Project, name: str, hint: str) -> None:
@@ -492,7 +493,7 @@ def test_other_files_than_the_four(clone: Project, change: str) -> None:
     clone.set_dataset("tiny", files=files)
     line = clone.problem("fetch")
     assert line.startswith("fetch: datasets.yaml: tiny: files is {")
-    assert line.endswith(f"it should be scikit-learn, or exactly the files {', '.join(FILES)}")
+    assert f"it should be scikit-learn, or exactly the files {', '.join(FILES)}, or what" in line
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
@@ -501,6 +502,7 @@ def test_a_full_disk(clone: Project, dataset: str, name: str) -> None:
     clone.set_params(dataset=dataset)
     clone.set_dataset("tiny", mirrors=[str(clone.mirror)])
     folder = clone.path / "data/raw"
+    folder.mkdir()
     (folder / f"{name}.part").symlink_to("/dev/full")
     line = clone.problem("fetch")
     assert line == f"fetch: data/raw/{name} cannot be written: No space left on device"
@@ -549,6 +551,7 @@ def test_a_file_appears_when_it_is_complete(clone: Project) -> None:
 def test_files_that_are_there_give_way(clone: Project) -> None:
     """Those of another version, and those that a killed run left."""
     folder = clone.path / "data/raw"
+    folder.mkdir()
     (folder / FIRST).write_bytes(b"another version")
     (folder / f"{FIRST}.part").write_bytes(b"left behind" * 10_000)
     fetch(clone, str(clone.mirror))
@@ -722,3 +725,65 @@ def test_digits_are_the_same_every_time(digits: Project, clone: Project) -> None
     result = clone.run("python", "src/fetch.py", CONVLINE_MIRROR="/no/such/folder")
     assert result.stdout == "fetch: digits is in data/raw/\n"
     assert raw(clone) == raw(digits)
+
+
+@pytest.fixture(scope="module")
+def first(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has imported pictures, and has fetched none. Tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("first")
+    project = fresh.copy(folder / "project")
+    draw_pets(folder / "pets")
+    project.convline("import", "pets", "../pets")
+    project.set_params(dataset="pets")
+    project.commit("Import pets")
+    return project
+
+
+@pytest.fixture
+def imported(first: Project, tmp_path: Path) -> Project:
+    """The same, for a test to change."""
+    return first.copy(tmp_path / "project")
+
+
+def packed(project: Project) -> dict[str, bytes]:
+    """The files of the imported pictures."""
+    return {path.name: path.read_bytes() for path in (project.path / "data/sets/pets").iterdir()}
+
+
+def test_pictures_come_from_where_they_were_packed(imported: Project) -> None:
+    """What is there of another dataset goes, and the user's download cache is left alone."""
+    shutil.copytree(imported.mirror, imported.path / "data/raw")
+    (imported.path / "data/raw/pictures-0.zip").write_bytes(b"an older version")
+    fetch(imported, "", "pets")
+    assert raw(imported) == packed(imported)
+    assert not (imported.path.parent / "cache/convline").exists()
+    imported.set_params(dataset="tiny")
+    fetch(imported, str(imported.mirror))
+    assert has_all(imported)
+
+
+@pytest.mark.parametrize("change", ["damaged", "missing", "all missing"])
+def test_packed_pictures_that_are_not_right_come_from_dvc(imported: Project, change: str) -> None:
+    good = packed(imported)
+    path = imported.path / "data/sets/pets/pictures-3.zip"
+    if change == "damaged":
+        path.write_bytes(good[path.name][::-1])
+    elif change == "missing":
+        path.unlink()
+    else:
+        shutil.rmtree(imported.path / "data/sets")
+        imported.run("git", "checkout", "--", "data/sets")
+    fetch(imported, "", "pets")
+    assert raw(imported) == good
+
+
+def test_pictures_that_nobody_has_end_in_one_line(imported: Project) -> None:
+    good = packed(imported)["pictures-3.zip"]
+    (imported.path / "data/sets/pets/pictures-3.zip").write_bytes(good[::-1])
+    kept(imported.path / ".dvc/cache", good).unlink()
+    line = imported.problem("fetch")
+    digest = hashlib.sha256(good[::-1]).hexdigest()
+    assert f"pictures-3.zip: data/sets/pets (has other bytes: its sha256 is {digest}); " in line
+    assert "dvc://data/sets/pets (" in line
+    assert line.endswith("; run `dvc pull data/sets/pets.dvc`, or `convline import pets PICTURES`")
+    assert "pictures-3.zip" not in raw(imported)

@@ -65,7 +65,7 @@ def test_renovate_can_repeat_the_command_of_the_lock(lock: str) -> None:
 @pytest.mark.parametrize("page", ["CHANGELOG.md", ".github/pull_request_template.md"])
 def test_make_has_the_targets_that_a_page_names(page: str) -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    targets = set(" ".join(re.findall(r"^([a-z -]+):(?!=)", makefile, re.MULTILINE)).split())
-    named = set(re.findall(r"`make ([a-z-]+)", (REPOSITORY / page).read_text()))
+    targets = set(" ".join(re.findall(r"^([a-z0-9 -]+):(?!=)", makefile, re.MULTILINE)).split())
+    named = set(re.findall(r"`make ([a-z0-9-]+)", (REPOSITORY / page).read_text()))
     assert named
     assert named <= targets

@@ -8,7 +8,7 @@ import pytest
 from conftest import REPOSITORY, Project
 
 COMMANDS = {
-    path.stem.replace("_", "-"): path
+    path.stem.strip("_").replace("_", "-"): path
     for path in (REPOSITORY / "src/convline/commands").glob("*.py")
     if path.stem != "__init__"
 }

@@ -1,6 +1,7 @@
 """The preprocess stage, run as its script: raw files that it refuses, and the arrays it makes."""
 
 import gzip
+import io
 import shutil
 import struct
 from collections.abc import Callable
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import CLASSES, SHAPE, Project, tiny_images
-from convline.data import idx
+from convline.data import archives, arrays, idx
 from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from drawings import PETS, draw_pets
 
 PARTS = ("train", "validation", "test")
 MOST_MEMORY = 400 << 20  # bytes; the stage takes less than half of it
@@ -193,7 +196,7 @@ def test_a_validation_size_that_leaves_classes_out(ready: Project, size: int) ->
     line = ready.problem("preprocess")
     assert line == (
         f"preprocess: params.yaml: validation_size is {size}; with 300 training images of "
-        "3 classes it should be from 3 to 297"
+        "3 classes it should be from 3 to 150"
     )
 
 
@@ -256,3 +259,93 @@ def test_the_seed_decides_on_the_split(ready: Project) -> None:
         splits.append(held_out(ready))
     assert result.stdout == "preprocess: tiny: 240 training, 60 validation, 90 test images\n"
     assert splits[0] == splits[1] != splits[2]
+
+
+@pytest.fixture(scope="module")
+def first(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with imported pictures, fetched. Tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("first")
+    project = fresh.copy(folder / "project")
+    draw_pets(folder / "pets")
+    project.convline("import", "pets", "../pets")
+    project.set_params(dataset="pets", validation_size=0.2)
+    project.run("python", "src/fetch.py")
+    return project
+
+
+@pytest.fixture
+def pets(first: Project, tmp_path: Path) -> Project:
+    """The same, for a test to change."""
+    return first.copy(tmp_path / "project")
+
+
+def names(project: Project) -> list[str]:
+    """The names of the test images."""
+    return arrays.load_names(project.path / "data/processed")
+
+
+def test_pictures_become_arrays_with_their_labels(pets: Project) -> None:
+    """Each is in one part, as it was drawn: the shape is the size of all."""
+    result = pets.run("python", "src/preprocess.py")
+    assert result.stderr == ""
+    found = []
+    for part in PARTS:
+        images, labels = processed(pets, f"{part}_images"), processed(pets, f"{part}_labels")
+        assert images.shape[1:] == (16, 16, 3)
+        assert labels.shape == (len(images), 3)
+        found += [(image.tobytes(), label.argmax()) for image, label in zip(images, labels)]
+    drawn = {
+        np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).tobytes(): PETS.index(row.label)
+        for row, content in archives.contents(
+            pets.path / "data/raw", archives.rows(pets.path / "data/raw")
+        )
+    }
+    assert len(found) == 36
+    assert dict(found) == drawn
+    of_test = processed(pets, "test_labels").argmax(axis=1)
+    assert [PETS[label] for label in of_test] == [name.split("/")[0] for name in names(pets)]
+
+
+def test_the_seed_of_training_moves_no_picture(pets: Project) -> None:
+    parts = []
+    for seed in (0, 1):
+        pets.set_params(seed=seed)
+        pets.run("python", "src/preprocess.py")
+        parts.append((held_out(pets), names(pets)))
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"classes": ["ant", "bee"]},
+            "the pictures and `classes` differ in cat; `convline import`",
+        ),
+        ({"classes": ["ant", "bee", "dog"]}, "the pictures and `classes` differ in cat, dog;"),
+        ({"test_share": None}, "no picture is in a split test, so test_share should say how many"),
+        ({"background": "whiteish"}, "background is whiteish; it should be a colour"),
+        ({"shape": [16, 16, 2]}, "shape.2 is 2; it should be 1 or 3"),
+        ({"fit": "squash"}, "fit is 'squash'; it should be 'pad', 'crop' or 'stretch'"),
+    ],
+)
+def test_a_wrong_entry_of_pictures(pets: Project, changes: dict[str, object], words: str) -> None:
+    pets.set_dataset("pets", **changes)
+    assert f"preprocess: datasets.yaml: pets: {words}" in pets.problem("preprocess")
+
+
+@pytest.mark.parametrize("size", [0.7, 30])
+def test_a_validation_size_that_pictures_do_not_take(pets: Project, size: float) -> None:
+    pets.set_params(validation_size=size)
+    line = pets.problem("preprocess")
+    assert "validation_size" in line
+
+
+@pytest.mark.parametrize("name", ["pictures-3.zip", "pictures.csv"])
+def test_packed_pictures_that_are_damaged(pets: Project, name: str) -> None:
+    path = pets.path / "data/raw" / name
+    path.write_bytes(path.read_bytes()[:-40])
+    line = pets.problem("preprocess")
+    assert line.startswith(f"preprocess: data/raw/{name} is damaged: ")
+    assert line.endswith(f"; {AGAIN}")
+    assert not list((pets.path / "data/processed").glob("*.npy"))

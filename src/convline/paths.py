@@ -9,6 +9,7 @@ LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
 DATASETS = Path("datasets.yaml")
 
+SETS = Path("data/sets")  # of pictures, imported
 RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
 CHECKPOINT = Path("checkpoints/train.npz")

@@ -42,10 +42,10 @@ def build(name: str) -> Any:
         return inprocess.convnet((12, 12, 1), 3, filters=[4, 8], kernels=[3, 3], **CONVNETS[name])
     module = importlib.import_module("networks.resnet" if name == "resnet" else name)
     section = {
-        "resnet": {"width": 2, "stages": 2, "depth": 1, "dropout": 0.5},
+        "resnet": {"filters": [2, 2, 4], "depth": 1, "dropout": 0.5},
         "branches": {"filters": 2},
-        "custom_layer": {"units": 4},
-        "subclassed": {"units": 4},
+        "custom_layer": {"units": 16},
+        "subclassed": {"units": 16},
     }[name]
     return module.build((12, 12, 1), 3, module.Params.model_validate(section))
 

@@ -52,10 +52,10 @@ def test_a_file_that_is_not_a_network(clone: Project, left_out: str, kept: str) 
 
 
 def test_the_section_of_another_network_may_be_wrong(clone: Project) -> None:
-    clone.set_params(resnet={"width": 0})
+    clone.set_params(resnet={"depth": -1})
     assert "data/processed/train_images.npy is missing" in clone.problem("train")
     clone.set_params(network="resnet")
-    assert "params.yaml: resnet: width is 0; it should be " in clone.problem("train")
+    assert "params.yaml: resnet: depth is -1; it should be " in clone.problem("train")
 
 
 def built(build: Callable[..., Any]) -> Any:

@@ -59,8 +59,8 @@ def test_from_clone_to_pull_request(reproduced: Project, tmp_path: Path) -> None
 
     printed = follow(project)
     figures = json.loads((project.path / "metrics/evaluate.json").read_text())
-    assert 0 < figures["balanced_accuracy"] <= 1
-    assert "balanced accuracy" in printed  # of the comparison
+    assert 0 < figures["macro_f1"] <= 1
+    assert "macro-averaged F1" in printed  # of the comparison
     assert json.loads((project.path / "metrics/balance.json").read_text())["smallest_class"] == 80
     experiments = project.dvc("exp", "list", "--all", "--name-only").split()
     assert {"branches", "wider", "clipped"} <= set(experiments)

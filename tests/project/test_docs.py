@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import console
+import drawings
 import servers
 from conftest import REPOSITORY, Project
 
@@ -36,6 +37,9 @@ def test_every_command_runs_and_prints_the_like(
             example = servers.example(tmp_path, project.path)
             shell.addresses, variables = stack.enter_context(example)
             shell.environment = shell.environment | variables
+        if console.PICTURES in text:
+            drawn = drawings.draw_shapes(tmp_path / "pictures")
+            shell.addresses = {console.PICTURES: str(drawn)}
         printed = console.outputs(console.refreshed(text, shell))
     for (command, output), (_, shown) in zip(printed, console.outputs(text), strict=True):
         assert words(output) == words(shown), command

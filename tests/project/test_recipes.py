@@ -41,7 +41,7 @@ def differences(recipe: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", set(RECIPES) - {run.BASE})
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {run.BASE}))
 def test_a_recipe_holds_only_what_differs_from_the_tutorial(name: str) -> None:
     base = RECIPES[run.BASE]
     assert set(RECIPES[name]) <= {*Recipe.model_fields, *pipeline.networks()}

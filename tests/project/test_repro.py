@@ -55,7 +55,7 @@ def test_repro_leaves_nothing_that_git_would_miss(project: Project) -> None:
         ("epochs", 1, ["train"]),
         ("learning_rate", 0.1, ["train"]),
         ("convnet", {"filters": [4, 9]}, ["train"]),
-        ("resnet", {"width": 8}, []),
+        ("resnet", {"depth": 2}, []),
         ("validation_size", 30, ["preprocess"]),
         ("seed", 1, ["preprocess", "train"]),
         ("threads", 1, ["train", "evaluate"]),
@@ -90,10 +90,12 @@ def test_a_source_file_concerns_the_stages_that_import_it(
     assert changed(project) == stages
 
 
-def test_mirrors_are_no_parameter(project: Project) -> None:
-    project.set_dataset("tiny", mirrors=["https://example.com/"])
+def test_mirrors_train_nothing(project: Project) -> None:
+    """The stage preprocess depends on the whole entry, and makes the same arrays."""
     project.set_dataset("another", classes=["a", "b"], shape=[2, 2], files="scikit-learn")
     assert would_run(project) == []
+    project.set_dataset("tiny", mirrors=["https://example.com/"])
+    assert ran(project.dvc("repro")) == ["preprocess"]
 
 
 @pytest.mark.slow

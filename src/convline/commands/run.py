@@ -69,9 +69,12 @@ def repro() -> bool:
     return subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False).returncode == 0
 
 
-def out_of_reach(dataset: datasets.Dataset) -> bool:
-    """Whether data/raw lacks a file of `dataset` that no source delivers."""
-    if dataset.files == "scikit-learn":
+def out_of_reach(dataset: datasets.IdxDataset | datasets.PictureDataset) -> bool:
+    """Whether data/raw lacks a file of `dataset` that no source delivers.
+
+    Imported pictures are the user's own: digits are no substitute for them.
+    """
+    if isinstance(dataset, datasets.PictureDataset) or dataset.files == "scikit-learn":
         return False
     with files.temporary_folder() as folder:
         try:

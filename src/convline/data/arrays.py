@@ -1,5 +1,6 @@
 """Arrays on disk: .npy files, written in blocks and read as far as they are asked for."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from convline.problems import Problem
 
 Bytes = npt.NDArray[np.uint8]
 
+NAMES = "test_names.json"
 REMEDY = "`dvc repro preprocess` regenerates it"
 
 
@@ -144,3 +146,26 @@ def _map(path: Path, dimensions: int) -> np.memmap[Any, np.dtype[np.uint8]]:
     if array.offset + array.nbytes != path.stat().st_size:
         raise Problem(f"{path} is damaged: it holds more than its header declares; {REMEDY}")
     return array
+
+
+def write_names(folder: Path, names: list[str]) -> None:
+    """Write the file name of each test image; none for a dataset without names."""
+    with written(folder / NAMES) as file:
+        file.write(json.dumps(names, ensure_ascii=False, indent=0).encode())
+
+
+def load_names(folder: Path) -> list[str]:
+    """The file name of each test image; empty for a dataset without names.
+
+    Raises `Problem` where their file is missing or damaged.
+    """
+    path = folder / NAMES
+    try:
+        names = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Problem(f"{path} is missing; {REMEDY}") from error
+    except ValueError as error:
+        raise Problem(f"{path} is damaged: {error}; {REMEDY}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Problem(f"{path} is damaged: it is no list of names; {REMEDY}")
+    return names

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
-from convline.params import Int, Schema, read_yaml, validate
+from convline.params import Float, Int, Schema, Seed, read_yaml, validate
 from convline.paths import DATASETS
 from convline.problems import Problem
 from convline.text import JOINERS, printable
@@ -16,6 +16,8 @@ TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
 TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
 FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+INDEX = "pictures.csv"  # the table of a dataset of pictures
+MOST_CLASSES = 256  # a label is a byte in IDX files
 
 
 def _checksum(value: str) -> str:
@@ -49,20 +51,19 @@ class File(Schema):
     checksum: Annotated[str, AfterValidator(_checksum)]
 
 
-FOUR_FILES = TypeAdapter(dict[str, File])
+LISTED_FILES = TypeAdapter(dict[str, File])
+
+Side = Annotated[Int, Field(ge=1, le=4096)]  # pixels
 
 
 class Dataset(Schema):
-    """An entry of datasets.yaml.
+    """What every entry of datasets.yaml says.
 
-    `shape` is (height, width) in pixels; `classes` the names of labels 0, 1, ...;
-    `files` the four IDX files, or "scikit-learn" for the digits that come with it.
+    `classes` are the names of labels 0, 1, ...; `mirrors` the folders or URLs that have its files.
     """
 
-    shape: tuple[Annotated[Int, Field(ge=1)], Annotated[Int, Field(ge=1)]]
-    classes: Annotated[list[Name], Field(min_length=2, max_length=256)]
+    classes: Annotated[list[Name], Field(min_length=2, max_length=MOST_CLASSES)]
     mirrors: tuple[str, ...] = ()
-    files: dict[str, File] | Literal["scikit-learn"]
 
     @field_validator("classes")
     @classmethod
@@ -71,6 +72,21 @@ class Dataset(Schema):
             raise ValueError("two classes have the same name")
         return classes
 
+
+class IdxDataset(Dataset):
+    """A dataset in four IDX files, or "scikit-learn" for the digits that come with it.
+
+    `shape` is (height, width) in pixels.
+    """
+
+    shape: tuple[Side, Side]
+    files: dict[str, File] | Literal["scikit-learn"]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The height, width and channels of an image."""
+        return (*self.shape, 1)
+
     # Not left to pydantic, which reports a wrong value once for each type of a union
     @field_validator("files", mode="plain")
     @classmethod
@@ -78,11 +94,36 @@ class Dataset(Schema):
         if files == "scikit-learn":
             return files
         if not isinstance(files, dict) or set(files) != set(FILES):
-            raise ValueError(f"should be scikit-learn, or exactly the files {', '.join(FILES)}")
-        return FOUR_FILES.validate_python(files)
+            raise ValueError(
+                f"should be scikit-learn, or exactly the files {', '.join(FILES)}, or what "
+                "`convline import` lists"
+            )
+        return LISTED_FILES.validate_python(files)
 
 
-def load(name: str) -> Dataset:
+class PictureDataset(Dataset):
+    """A dataset of pictures, which `convline import` has packed.
+
+    `shape` is (height, width, channels), with 1 channel for grey and 3 for colour. A picture is
+    fitted to it: padded, cropped or stretched. `background` is what transparency and padding show,
+    a colour that Pillow knows; `test_share` the share of pictures to test on, where the source
+    has no test split. With `split_seed`, the content of a picture decides where it goes.
+    """
+
+    shape: tuple[Side, Side, Literal[1, 3]]
+    fit: Literal["pad", "crop", "stretch"]
+    background: str
+    test_share: Annotated[Float, Field(gt=0, lt=1)] | None = None
+    split_seed: Seed = 0
+    files: dict[str, File]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The height, width and channels of an image."""
+        return self.shape
+
+
+def load(name: str) -> IdxDataset | PictureDataset:
     """The dataset `name`. Raises `Problem` where datasets.yaml has no such entry or it is wrong."""
     entries = read_yaml(DATASETS)
     if name not in entries:
@@ -90,4 +131,13 @@ def load(name: str) -> Dataset:
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(map(str, entries))}"
         raise Problem(f"{DATASETS} has no dataset {name!r} (`dataset` in params.yaml); {hint}")
     validate(Named, {"name": name}, DATASETS)
-    return validate(Dataset, entries[name], f"{DATASETS}: {name}")
+    entry, source = entries[name], f"{DATASETS}: {name}"
+    if has_pictures(entry):
+        return validate(PictureDataset, entry, source)
+    return validate(IdxDataset, entry, source)
+
+
+def has_pictures(entry: object) -> bool:
+    """Whether an entry of datasets.yaml lists what `convline import` makes."""
+    files = entry.get("files") if isinstance(entry, dict) else None
+    return isinstance(files, dict) and INDEX in files

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from dvc.repo import Repo
 from filelock import FileLock
 from fsspec.core import url_to_fs
 from tqdm import tqdm
@@ -23,6 +24,7 @@ from convline.text import one_line
 TIMEOUT = 10  # seconds until a source opens, and of a web server's silence after that
 ATTEMPTS = 2  # at a source that broke off; a silent one is left at once, as there may be several
 CHUNK = 1 << 16  # bytes
+REMEDY = "set CONVLINE_MIRROR to a folder or URL that has it"
 
 
 class NotDelivered(Problem):
@@ -61,14 +63,14 @@ def download(sources: tuple[str, ...], name: str, file: File, target: Path) -> N
         cached = _cache() / file.checksum.replace(":", "-")
         lock = FileLock(f"{cached}.lock").acquire()
     except (OSError, RuntimeError):  # the home folder is missing or read-only
-        _deliver(sources, name, file, target)
+        deliver(sources, name, file, target)
         return
     with lock:
         if cached.exists():
             with suppress(SourceError):  # it is damaged
                 _download(str(cached), file, target)
                 return
-        _deliver(sources, name, file, target)
+        deliver(sources, name, file, target)
         with suppress(Problem), written(cached) as copy, open(target, "rb") as delivered:
             shutil.copyfileobj(delivered, copy)
 
@@ -79,8 +81,10 @@ def _cache() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "convline"
 
 
-def _deliver(sources: tuple[str, ...], name: str, file: File, target: Path) -> None:
-    """Do what `download` does, without the cache."""
+def deliver(
+    sources: tuple[str, ...], name: str, file: File, target: Path, remedy: str = REMEDY
+) -> None:
+    """Do what `download` does, without the cache. `remedy` ends the message of `NotDelivered`."""
     failures = []
     for source in sources:
         url = f"{source.rstrip('/')}/{name}"
@@ -91,10 +95,7 @@ def _deliver(sources: tuple[str, ...], name: str, file: File, target: Path) -> N
                 if not error.again or attempt == ATTEMPTS:
                     failures.append(f"{source} ({error})")
                     break
-    raise NotDelivered(
-        f"no source delivered {name}: {'; '.join(failures)}; "
-        "set CONVLINE_MIRROR to a folder or URL that has it"
-    )
+    raise NotDelivered(f"no source delivered {name}: {'; '.join(failures)}; {remedy}")
 
 
 def _download(url: str, file: File, target: Path) -> None:
@@ -104,7 +105,7 @@ def _download(url: str, file: File, target: Path) -> None:
     progress = tqdm(
         total=file.bytes, desc=target.name, unit="B", unit_scale=True, leave=False, disable=None
     )
-    with written(target) as output, closing(_read(url)) as chunks, progress:
+    with written(target) as output, closing(read(url)) as chunks, progress:
         for chunk in chunks:
             received += len(chunk)
             if received > file.bytes:
@@ -118,7 +119,7 @@ def _download(url: str, file: File, target: Path) -> None:
             raise SourceError(f"has other bytes: its {algorithm} is {digest.hexdigest()}")
 
 
-def _read(url: str) -> Generator[bytes]:
+def read(url: str) -> Generator[bytes]:
     """The bytes at `url` in chunks. Raises `SourceError`."""
     file_system: dict[str, Any] = {}
     file: dict[str, Any] = {}
@@ -137,7 +138,12 @@ def _read(url: str) -> Generator[bytes]:
         # reports whatever goes wrong as "file not found"
         file.update(block_size=0, size=1)
     try:
-        fs, path = url_to_fs(url, **file_system)
+        if url.startswith("dvc://"):
+            # What DVC stores. Its own file system would read the workspace first, where the file
+            # can be damaged or of another version.
+            fs, path = Repo().datafs, url.removeprefix("dvc://")
+        else:
+            fs, path = url_to_fs(url, **file_system)
         # Over SSH, DVC waits for half an hour. The stage can end before a pool's thread does.
         with ThreadPool(1) as thread:
             stream = thread.apply_async(fs.open, (path, "rb"), file).get(TIMEOUT)

@@ -152,7 +152,9 @@ def test_a_wiped_remote_is_noticed_after_a_good_check(project: Project) -> None:
     assert pushed(project, "main") == f"{ALL}main"
     shutil.rmtree(project.path / "../storage")
     advice = pushed(project, code=4)
-    assert advice.startswith("FAILED: the remote 'storage' lacks data/raw/train-images-idx3-ubyte")
+    assert advice.startswith(
+        "FAILED: the remote 'storage' lacks data/raw, data/processed/train_images.npy"
+    )
     assert "metrics/history, models/model.keras, metrics/predictions.csv" in advice
     assert "metrics/evaluate.json" not in advice  # it is in git
     obey(project, advice)

@@ -76,8 +76,8 @@ DATASET: dict[str, Any] = {
 }
 
 
-def dataset(**changes: object) -> datasets.Dataset:
-    return datasets.Dataset.model_validate(DATASET | changes)
+def dataset(**changes: object) -> datasets.IdxDataset:
+    return datasets.IdxDataset.model_validate(DATASET | changes)
 
 
 def test_a_dataset_that_needs_no_source_is_within_reach() -> None:

@@ -42,9 +42,11 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "cache/convline"
 
 
-def dataset(*mirrors: str) -> datasets.Dataset:
+def dataset(*mirrors: str) -> datasets.IdxDataset:
     """A dataset of which only the mirrors matter."""
-    return datasets.Dataset(shape=(1, 1), classes=["a", "b"], mirrors=mirrors, files="scikit-learn")
+    return datasets.IdxDataset(
+        shape=(1, 1), classes=["a", "b"], mirrors=mirrors, files="scikit-learn"
+    )
 
 
 def test_the_variable_comes_before_the_mirrors_and_dvc_after(
