@@ -323,7 +323,6 @@ def test_a_full_remote_loses_nothing(
         before = a.hashes()
         refusal = a.dvc("push", ok=False)
         assert re.search("failed to transfer '[0-9a-f]{32}", refusal)
-        assert "files failed to upload" in refusal
         assert a.hashes() == before
     with servers.s3(place) as roomy:
         a.dvc("remote", "modify", "storage", "endpointurl", roomy.options["endpointurl"])
