@@ -129,7 +129,7 @@ def opened(source: str) -> Iterator[Originals]:
     """The files of `source`: a folder, a zip or a tar, as a path or a URL that fsspec opens.
 
     What lies elsewhere is copied here first, and a compressed tar is unpacked, to a temporary
-    folder. Raises `Problem` where `source` is none of these or out of reach.
+    folder. Raises `Problem` where `source` is something else or cannot be reached.
     """
     failure = None
     with temporary_folder() as scratch, ExitStack() as stack:
