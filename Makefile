@@ -96,6 +96,8 @@ lock: install ## Lock the requirements of pyproject.toml
 	@# Renovate repeats the command that uv writes into a lock, and reads only --option=value
 	@for group in cpu gpu; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --generate-hashes \
-			--group=$$group --group=dev pyproject.toml \
+			--group=$$group --group=serve --group=dev pyproject.toml \
 			--output-file=requirements$$(test $$group = cpu || echo -$$group).txt; \
 	done
+	@$(BIN)/uv pip compile --quiet --universal --python-version=3.11 --generate-hashes \
+		--group=serve --constraints=requirements.txt --output-file=requirements-serve.txt
