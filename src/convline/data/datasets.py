@@ -76,10 +76,12 @@ class Dataset(Schema):
 class IdxDataset(Dataset):
     """A dataset in four IDX files, or "scikit-learn" for the digits that come with it.
 
-    `shape` is (height, width) in pixels.
+    `shape` is (height, width) in pixels. `ink` says that the images show ink, bright on black and
+    centred, as MNIST's do: other pictures are made to look like them before they are classified.
     """
 
     shape: tuple[Side, Side]
+    ink: bool = False
     files: dict[str, File] | Literal["scikit-learn"]
 
     @property

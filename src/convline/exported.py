@@ -1,0 +1,94 @@
+"""Exported models: what they say of themselves, and their answers, without Keras.
+
+An ONNX file from the stage export holds all that an answer takes: the network, its classes, and how
+a picture is fitted to it.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from pydantic import ConfigDict
+
+from convline.params import Schema, validate
+from convline.problems import Problem
+from convline.text import one_line, shortened
+
+KEY = "convline"  # of the JSON in an ONNX file's metadata
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+class About(Schema):
+    """What the metadata of an exported model says.
+
+    `shape` is (height, width, channels) of its images; `fit`, `background` and `ink` are those of
+    the dataset in datasets.yaml; `model_md5` is the md5 of models/model.keras, which dvc.lock has.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    dataset: str
+    classes: list[str]
+    shape: tuple[int, int, int]
+    fit: Literal["pad", "crop", "stretch"]
+    background: str
+    ink: bool
+    quantization: Literal["none", "float16", "int8"]
+    model_md5: str
+
+
+class Classifier:
+    """An exported model, ready to answer. Raises `Problem` where the file is not one.
+
+    `md5` is that of the file. It may be called from several threads.
+    """
+
+    def __init__(self, content: bytes, source: object, threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads  # 0: as many as there are cores
+        options.log_severity_level = 4  # errors are raised, too
+        try:
+            self.session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+            self.about = _about(self.session.get_modelmeta().custom_metadata_map, source)
+            (image,), (probabilities,) = self.session.get_inputs(), self.session.get_outputs()
+        except Problem:
+            raise
+        except Exception as error:  # onnxruntime raises many kinds, which share no base
+            raise Problem(
+                f"{source} is not an exported model: {shortened(one_line(error), 150)}"
+            ) from error
+        self._image, self._probabilities = image.name, probabilities.name
+        self.md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    def __call__(self, images: Bytes | Floats) -> Floats:
+        """The probabilities (n, classes) of images (n, height, width, channels), 0 to 255."""
+        feed = {self._image: np.asarray(images, np.float32)}
+        (probabilities,) = self.session.run([self._probabilities], feed)
+        return np.asarray(probabilities)
+
+
+def read(path: Path, threads: int = 0) -> Classifier:
+    """The exported model at `path`. Raises `Problem` where it is missing or not one."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise Problem(f"{path} is missing; `dvc repro export` creates it") from error
+    except OSError as error:
+        raise Problem(f"{path} cannot be read: {error.strerror}") from error
+    return Classifier(content, path, threads)
+
+
+def _about(metadata: dict[str, str], source: object) -> About:
+    try:
+        values = json.loads(metadata[KEY])
+    except (KeyError, ValueError) as error:
+        raise Problem(
+            f"{source} was not exported by Convline: it does not say its classes"
+        ) from error
+    return validate(About, values, f"{source}: its metadata")
