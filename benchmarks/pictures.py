@@ -78,7 +78,7 @@ def main() -> None:
                 measured = columns[f"{count:,}: {way.name}"] = {}
                 place = folder / f"{way.track.__name__}-{count}"
                 for action, child in there_and_back(way, drawn, storages, place):
-                    print(f"{count:,}: {way.name}: {action}: {child.seconds:.1f} s", flush=True)
+                    print(f"{count:,}: {way.name}: {action}: {timed(child)}", flush=True)
                     measured[action] = child
                 shutil.rmtree(place)
         few = min(options.pictures)
@@ -94,16 +94,14 @@ def main() -> None:
         "pictures",
         "Pictures: import, push and pull",
         f"JPEGs of 48 x 48 pixels in {CLASSES} classes. Seconds, one run each, including process "
-        "start. The S3 server is on the same machine:",
+        "start, and in brackets the seconds of CPU time of the process, which other work on the "
+        "machine changes less. The S3 server is on the same machine:",
         table(
             ["", *columns],
             [
                 [
                     action,
-                    *(
-                        f"{one[action].seconds:.1f}" if action in one else ""
-                        for one in columns.values()
-                    ),
+                    *(timed(one[action]) if action in one else "" for one in columns.values()),
                 ]
                 for action in actions
             ],
@@ -120,6 +118,11 @@ def main() -> None:
         f"{options.repeats} runs in turn:",
         table(["", "convline", "image_dataset_from_directory", "ratio"], decoding),
     )
+
+
+def timed(child: Child) -> str:
+    """The seconds that `child` took, and those of the processors."""
+    return f"{child.seconds:.1f} ({child.cpu_seconds:.1f})"
 
 
 def draw(folder: Path, count: int, size: tuple[int, int]) -> Path:

@@ -39,10 +39,11 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Child:
-    """A finished process: what it printed, its wall time and its peak memory."""
+    """A finished process: what it printed, its wall time, its CPU time and its peak memory."""
 
     output: str
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -164,7 +165,7 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str]) ->
     if process.returncode:
         sys.exit(f"{text}\n{' '.join(command)} ended with exit code {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Child(text, seconds, usage.ru_maxrss * unit)
+    return Child(text, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
 
 
 def training_seconds(output: str) -> float:

@@ -2,12 +2,14 @@
 
 After K. He et al., "Deep residual learning for image recognition", 2016, in the order that D. Page
 gives it in "How to train your ResNet", 2018: a stage begins with a convolution and a max pooling,
-and its blocks work on the smaller image. Page's head, too: max pooling over the whole image, and
-logits scaled down.
+and its blocks work on the smaller image. A block adds one convolution to its input, activated
+before it is added. Page's head, too: max pooling over the whole image, and logits scaled down.
 """
 
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from convline.params import Float, Int, Schema
@@ -36,16 +38,15 @@ def build(input_shape: tuple[int, int, int], classes: int, params: Params) -> "k
     """
     import keras  # only now: parameters are checked before it
 
-    first, *stages = params.filters
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
-    x = _activated(_convolution(x, first))
-    for filters in stages:
+    x = _activated(_stem(x))
+    for filters in params.filters:
         x = _convolution(x, filters)
-        x = keras.layers.MaxPooling2D(2, padding="same")(x)  # same: a single pixel stays
+        x = keras.layers.MaxPooling2D(2, padding=_padding(x))(x)
         x = _activated(x)  # only now, when there is a quarter as much to normalize
         for _ in range(params.depth):
-            x = _block(x, filters)
+            x = keras.layers.Add()([x, _activated(_convolution(x, filters))])
     x = keras.layers.GlobalMaxPooling2D()(x)
     if params.dropout:
         x = keras.layers.Dropout(params.dropout)(x)
@@ -55,13 +56,37 @@ def build(input_shape: tuple[int, int, int], classes: int, params: Params) -> "k
     return keras.Model(image, probabilities, name="resnet")
 
 
-def _block(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
-    """Two convolutions added to their input."""
+def _stem(x: "keras.KerasTensor") -> "keras.KerasTensor":
+    """The discrete cosine transform of each 2 x 2 pixels and their channels, and its negative.
+
+    Its 8 * channels filters are fixed. Normalized afterwards, they approximate the whitening that
+    K. Jordan computes from the training images in "94% on CIFAR-10 in 3.29 seconds on a single
+    GPU", 2024: neighbouring pixels of most images are correlated alike.
+    """
     import keras
 
-    y = _activated(_convolution(x, filters))
-    y = _normalized(_convolution(y, filters))
-    return keras.layers.Activation("relu")(keras.layers.Add()([x, y]))
+    channels = x.shape[-1]
+    of_side, of_channels = _cosines(2), _cosines(channels)
+    filters = np.einsum("ai,bj,cr->ijrabc", of_side, of_side, of_channels)
+    kernel = filters.reshape(2, 2, channels, 4 * channels)
+    stem = keras.layers.Conv2D(
+        8 * channels, 2, padding=_padding(x), use_bias=False, trainable=False
+    )
+    y = stem(x)
+    stem.set_weights([np.concatenate([kernel, -kernel], axis=-1)])
+    return y
+
+
+def _cosines(n: int) -> npt.NDArray[np.float64]:
+    """The orthonormal matrix (n, n) of the discrete cosine transform, a frequency a row."""
+    frequency, place = np.indices((n, n))
+    rows = np.cos(np.pi * frequency * (place + 0.5) / n)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def _padding(x: "keras.KerasTensor") -> str:
+    """None but for a single row or column of pixels, which would vanish."""
+    return "same" if 1 in x.shape[1:3] else "valid"
 
 
 def _convolution(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
@@ -70,13 +95,8 @@ def _convolution(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
     return keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
 
 
-def _normalized(x: "keras.KerasTensor") -> "keras.KerasTensor":
-    import keras
-
-    return keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
-
-
 def _activated(x: "keras.KerasTensor") -> "keras.KerasTensor":
     import keras
 
-    return keras.layers.Activation("relu")(_normalized(x))
+    x = keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
+    return keras.layers.Activation("relu")(x)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.fft import dctn
 
 import inprocess
 from networks import resnet
@@ -30,7 +31,7 @@ def kinds(model: Any, kind: str) -> list[Any]:
 
 
 def test_each_stage_halves_the_image_and_adds_its_blocks() -> None:
-    blocks = kinds(build(filters=[2, 3, 5], depth=2), "Add")
+    blocks = kinds(build((29, 29, 1), filters=[3, 5], depth=2), "Add")
     assert [block.output.shape[1:] for block in blocks] == [*[(14, 14, 3)] * 2, *[(7, 7, 5)] * 2]
 
 
@@ -38,20 +39,33 @@ def test_without_blocks_each_number_of_filters_is_of_one_convolution() -> None:
     model = build(filters=[2, 3, 5], depth=0)
     assert not kinds(model, "Add")
     assert [layer.output.shape[1:] for layer in kinds(model, "Conv2D")] == [
-        (28, 28, 2),
-        (28, 28, 3),
-        (14, 14, 5),
+        (27, 27, 8),
+        (27, 27, 2),
+        (13, 13, 3),
+        (6, 6, 5),
     ]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_stem_is_the_cosine_transform_of_pixels_and_channels_and_stays(channels: int) -> None:
+    model = build((2, 2, channels), filters=[1])
+    stem = kinds(model, "Conv2D")[0]
+    random = np.random.default_rng(0)
+    images = random.normal(size=(5, 2, 2, channels)).astype(np.float32)
+    expected = dctn(images, axes=(1, 2, 3), norm="ortho").reshape(5, -1)
+    found = np.asarray(stem(images)).reshape(5, -1)
+    np.testing.assert_allclose(found, np.concatenate([expected, -expected], axis=1), atol=1e-6)
+    assert not any(weight is stem.kernel for weight in model.trainable_variables)
 
 
 def test_a_block_adds_its_input(keras: Any) -> None:
     """Where the convolutions of all blocks give 0, what a stage begins with is what is left."""
-    model = build(filters=[2, 2], depth=2)
+    model = build(filters=[2], depth=2)
     _, _, *others = kinds(model, "BatchNormalization")
     for normalization in others:
         normalization.gamma.assign(np.zeros(2))
-    _, start_of_stage, *_, last, _ = kinds(model, "Activation")  # at the end stands the softmax
-    both = keras.Model(model.input, [start_of_stage.output, last.output])
+    _, start_of_stage, *_ = kinds(model, "Activation")
+    both = keras.Model(model.input, [start_of_stage.output, kinds(model, "Add")[-1].output])
     start, end = both.predict(np.arange(784).reshape(1, 28, 28, 1) % 256, verbose=0)
     assert len(np.unique(start)) > 2
     np.testing.assert_array_equal(start, end)

@@ -21,7 +21,7 @@ class Augmentation:
     border: int  # pixels on each side that the network ignores: they become 0, which saves time
     rotation: float  # degrees, at most, to either side
     zoom: float  # at most; height and width each grow by a factor of 1 - zoom to 1 + zoom
-    shift: float  # pixels, at most, in each direction
+    shift: float  # pixels, at most, in each direction; whole ones if nothing else is resampled
     distortion: float  # pixels: standard deviation of the elastic displacement in each direction
     flip: bool  # whether half of the images, chosen at random, are mirrored left to right
 
@@ -30,8 +30,8 @@ class Augmentation:
 
         Pixels from beyond the border are 0. All channels of an image are distorted alike.
         """
-        if self.flip and not any((self.rotation, self.zoom, self.shift, self.distortion)):
-            result = images.copy()  # nothing to resample
+        if not (self.rotation or self.zoom or self.distortion) and self.shift == int(self.shift):
+            result = shifted(images, int(self.shift), random)
         else:
             result = np.zeros_like(images)
             result[:, self._rows, self._columns] = sample(images, self.sources(len(images), random))
@@ -97,6 +97,18 @@ def _bumps(size: int) -> Floats:
     bumps = np.exp(-(((np.arange(size)[:, None] - centres) / cell) ** 2) / 2)
     bumps /= np.linalg.norm(bumps, axis=1, keepdims=True)
     return bumps.astype(np.float32)
+
+
+def shifted(images: Bytes, most: int, random: np.random.Generator) -> Bytes:
+    """Images (n, height, width, channels), each moved by up to `most` pixels in each direction.
+
+    By whole pixels, because interpolation would blur what is otherwise sharp. The rest is 0.
+    """
+    n, height, width, _ = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
+    y, x = random.integers(0, 2 * most + 1, (2, n))
+    return np.ascontiguousarray(np.moveaxis(windows[np.arange(n), y, x], 1, -1))
 
 
 def sample(images: Bytes, points: Floats) -> Bytes:

@@ -66,6 +66,19 @@ def test_shift_moves_in_all_directions_within_its_bound() -> None:
     assert abs(np.corrcoef(shifts.T)[0, 1]) < 0.15
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_shift_by_whole_pixels_alone_blurs_nothing(flip: bool) -> None:
+    result = augmentation(shift=2, flip=flip)(IMAGES, np.random.default_rng(0))
+    padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    offsets = [(y, x) for y in range(5) for x in range(5)]
+    ways = [padded[:, y : y + HEIGHT, x : x + WIDTH] for y, x in offsets]
+    if flip:
+        ways += [way[:, :, ::-1] for way in ways]
+    found = np.array([(result == way).all(axis=(1, 2, 3)) for way in ways])
+    assert (found.sum(axis=0) == 1).all()
+    assert found.any(axis=1).all()
+
+
 def test_distortion_displaces_smoothly_by_its_standard_deviation() -> None:
     still = augmentation().sources(500, np.random.default_rng(0))
     bent = augmentation(distortion=1.5).sources(500, np.random.default_rng(0))

@@ -147,6 +147,20 @@ def test_weight_decay_shrinks_weights(name: str) -> None:
     np.testing.assert_allclose(weight, [0.95, -1.9])
 
 
+def test_biases_and_weights_of_normalization_do_not_decay() -> None:
+    import keras
+
+    from convline.training import fit
+
+    recipe = inprocess.recipe(optimizer="sgd", weight_decay=0.5, learning_rate=0.1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+    model.add(keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones"))
+    weights = model.trainable_variables
+    fit.optimizer(recipe, steps=10).apply([keras.ops.zeros(w.shape) for w in weights], weights)
+    values = {weight.name: float(np.mean(weight)) for weight in weights}
+    assert values == {"gamma": 1, "beta": 0, "kernel": pytest.approx(0.95), "bias": 1}
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_weights_decay_only_where_the_recipe_says_so(name: str) -> None:
     from convline.training import fit
