@@ -62,7 +62,8 @@ ALLOWED = {
     "training": {"base", "data"},
     "evaluation": {"base", "data"},
     "networks": {"base"},
-    "commands": {"base", "data", "training", "evaluation", "stages"},
+    "serving": {"base", "data", "evaluation"},
+    "commands": {"base", "data", "training", "evaluation", "serving", "stages"},
     "stages": {"base", "data", "training", "evaluation"},
 }
 
