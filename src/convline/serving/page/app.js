@@ -59,8 +59,8 @@ async function request(path, options = {}) {
     response = await fetch(path, { headers: { Accept: "application/json" }, ...options, signal });
     content = parsed(await response.text());
   } catch (error) {
-    const late = error.name === "TimeoutError";
-    throw new Problem(late ? "The server takes too long to answer." : "The server does not answer. Trying again…", RETRY);
+    const how = error.name === "TimeoutError" ? "takes too long to answer" : "does not answer";
+    throw new Problem(`The server ${how}. Trying again…`, RETRY);
   }
   if (response.ok && content) return content;
   const status = `${response.status} ${response.statusText}`.trim();
@@ -80,39 +80,46 @@ function parsed(text) {
 async function ask() {
   if (asking) return;
   asking = true;
-  for (let subject; (subject = shown?.asks ? shown : tray.find((item) => item.asks)); ) {
-    const interval = pause(INTERVAL);
-    subject.asks = false;
-    try {
+  try {
+    for (let subject; (subject = shown?.asks ? shown : tray.find((item) => item.asks)); ) {
+      const interval = pause(INTERVAL);
+      subject.asks = false;
       await askAbout(subject);
       subject.asks ||= subject.kind === "camera";
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      Object.assign(subject, { answer: null, problem: error.message });
-      if (error.retry) {
-        subject.asks = true;
-        render(subject);
-        await pause(error.retry);
-      }
+      await interval;
     }
-    render(subject);
-    await interval;
+  } finally {
+    asking = false;
   }
-  asking = false;
 }
 
+/** Get the answer about `subject`, or the problem, and show it. */
 async function askAbout(subject) {
-  const body = new FormData();
-  body.append("file", await subject.take(), subject.name);
   const { signal } = subject.gone;
-  const answer = await request("predict?fitted=1", { method: "POST", body, signal });
-  // Another model may be in use since
-  if (answer.model.onnx_md5 !== model?.onnx_md5) await meet();
-  Object.assign(subject, { answer: answer.predictions[0], problem: "" });
+  try {
+    const body = new FormData();
+    body.append("file", await subject.take(), subject.name);
+    const answer = await request("predict?fitted=1", { method: "POST", body, signal });
+    // Another model may be in use since
+    if (answer.model.onnx_md5 !== model?.onnx_md5) await meet();
+    Object.assign(subject, { answer: answer.predictions[0], problem: "" });
+    render(subject);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof Problem)) throw error;
+    Object.assign(subject, { answer: null, problem: error.message });
+    render(subject);
+    subject.asks ||= error.retry > 0;
+    await pause(error.retry, signal);
+  }
 }
 
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** Wait for that time, or until `signal` comes. */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+    signal?.addEventListener("abort", resolve);
+  });
 }
 
 // What the stage shows
@@ -176,7 +183,8 @@ function wipe() {
 
 function begin(pointer, x, y, pressure) {
   if (shown?.kind !== "drawing") {
-    const drawing = new Subject("drawing", "drawing.png", () => square(paper, side, side, "drawing"));
+    const take = () => square(paper, side, side, "drawing");
+    const drawing = new Subject("drawing", "drawing.png", take);
     drawing.asks = false; // it is still blank
     show(drawing);
   }
@@ -214,7 +222,8 @@ function square(source, width, height, kind) {
   context.fillRect(0, 0, sheet.width, sheet.height);
   const [left, top] = [(width - cut) / 2, (height - cut) / 2];
   context.drawImage(source, left, top, cut, cut, 0, 0, sheet.width, sheet.height);
-  return sheet.convertToBlob({ type: kind === "drawing" ? "image/png" : "image/jpeg", quality: 0.95 });
+  const type = kind === "drawing" ? "image/png" : "image/jpeg";
+  return sheet.convertToBlob({ type, quality: 0.95 });
 }
 
 function drawByPointer(event) {
@@ -283,6 +292,8 @@ function takeFiles(files) {
     return new Subject("picture", file.name, take, URL.createObjectURL(file));
   });
   listTray();
+  const rest = files.length - tray.length;
+  if (rest) $("tray").append(element("li", `and ${rest} more, which are too many`));
   show(tray[0]);
 }
 
@@ -358,7 +369,8 @@ async function startCamera() {
   } catch (error) {
     stream?.getTracks().forEach((track) => track.stop());
     const denied = error.name === "NotAllowedError";
-    return complain(denied ? "The browser does not allow this page to use the camera." : "The camera cannot be used.");
+    const why = denied ? "the browser does not allow it" : "perhaps another program uses it";
+    return complain(`The camera cannot be used: ${why}.`);
   }
   const take = () => square(video, video.videoWidth, video.videoHeight, "camera");
   show(new Subject("camera", "camera.jpg", take));
@@ -373,12 +385,16 @@ function stopCamera() {
 
 /** Keep what the camera shows now, and switch it off. */
 async function takePicture() {
-  const subject = shown;
-  const file = await subject.take();
-  if (shown === subject) show(new Subject("picture", subject.name, () => file, URL.createObjectURL(file)));
+  const camera = shown;
+  const file = await camera.take();
+  if (shown !== camera) return;
+  show(new Subject("picture", camera.name, () => file, URL.createObjectURL(file)));
 }
 
-$("camera").addEventListener("click", () => (shown?.kind === "camera" ? takePicture() : startCamera()));
+$("camera").addEventListener("click", () => {
+  if (shown?.kind === "camera") takePicture();
+  else startCamera();
+});
 document.addEventListener("visibilitychange", () => {
   if (document.hidden && shown?.kind === "camera") clear();
 });
@@ -392,7 +408,8 @@ function render(subject) {
   setImage(picture, shown?.kind === "picture" ? look(shown) : "");
   picture.alt = shown?.name ?? "";
   const { answer, problem } = shown ?? {};
-  $("answer").dataset.state = problem ? "problem" : answer ? "answered" : shown ? "asked" : "waiting";
+  const state = shown ? "asked" : "waiting";
+  $("answer").dataset.state = problem ? "problem" : answer ? "answered" : state;
   $("class").textContent = answer?.class ?? "";
   $("class").classList.toggle("word", (answer?.class ?? "").length > 2);
   $("probability").textContent = answer ? percent(answer.probability) : "";
@@ -407,7 +424,8 @@ function render(subject) {
 function renderBars(probabilities) {
   if (!model) return;
   const many = model.classes.length > FEW;
-  const rows = many && !probabilities ? [] : model.classes.map((name) => [name, probabilities?.[name] ?? 0]);
+  const names = many && !probabilities ? [] : model.classes;
+  const rows = names.map((name) => [name, probabilities?.[name] ?? 0]);
   if (many) rows.sort((one, other) => other[1] - one[1]);
   const rest = many ? rows.splice(MOST) : [];
   const highest = probabilities ? Math.max(...rows.map(([, share]) => share)) : Infinity;
@@ -425,7 +443,7 @@ function renderBars(probabilities) {
     bars.children[i].classList.toggle("highest", share === highest);
   });
   const sum = rest.reduce((total, [, share]) => total + share, 0);
-  $("others").textContent = rest.length ? `${rest.length} other classes: ${percent(sum)}` : "";
+  $("others").textContent = rest.length ? `${rest.length} more classes: ${percent(sum)}` : "";
 }
 
 let announced = ""; // the class that was or will be read out
