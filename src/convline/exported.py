@@ -65,12 +65,29 @@ class Classifier:
             ) from error
         self._image, self._probabilities = image.name, probabilities.name
         self.md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        self._try(source)
 
     def __call__(self, images: Bytes | Floats) -> Floats:
         """The probabilities (n, classes) of images (n, height, width, channels), 0 to 255."""
         feed = {self._image: np.asarray(images, np.float32)}
         (probabilities,) = self.session.run([self._probabilities], feed)
         return np.asarray(probabilities)
+
+    def _try(self, source: object) -> None:
+        """Raise `Problem` where the network does not answer as its metadata says."""
+        classes, shape = len(self.about.classes), self.about.shape
+        try:
+            answer = self(np.zeros((2, *shape), np.float32))
+        except Exception as error:
+            raise Problem(
+                f"{source} does not take images of the shape {shape}, which its metadata names: "
+                f"{shortened(one_line(error), 150)}"
+            ) from error
+        if answer.shape != (2, classes) or not np.isfinite(answer).all():
+            raise Problem(
+                f"{source} does not return the probabilities of the {classes} classes that its "
+                f"metadata names, but {shortened(answer.tolist())}"
+            )
 
 
 def read(path: Path, threads: int = 0) -> Classifier:

@@ -8,11 +8,12 @@ import argparse
 import signal
 from pathlib import Path
 
+from convline.commands import card
 from convline.problems import Problem, os_reason
 from convline.serving import connections, log
 from convline.serving.app import application
 from convline.serving.current import Current, File, Revision, Served, Source, Stage
-from convline.serving.description import describe
+from convline.serving.description import Descriptions
 from convline.serving.limits import Limits
 from convline.serving.metrics import Metrics
 
@@ -53,6 +54,7 @@ def main() -> None:
             log.event(log.INFO, "model in use", **news.named)
 
     current = Current(source, report)
+    describe = Descriptions(card.card).of
     host, port = listener.getsockname()[:2]
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     # uvicorn raises the signal once more after it has finished

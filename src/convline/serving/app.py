@@ -45,6 +45,7 @@ SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+POLL = 2.0  # seconds between two looks at where the model comes from
 GONE = 499  # in log and metrics: the client hung up before it had an answer
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
@@ -185,6 +186,11 @@ class Service:
 
     def fit(self, content: bytes, model: Served) -> Bytes:
         """A picture as the model sees it. Raises `Unreadable`."""
+        width, height = pictures.size(content)
+        if width * height > self.limits.pixels:
+            raise pictures.Unreadable(
+                f"has {width:,} x {height:,} pixels; the server's limit is {self.limits.pixels:,}"
+            )
         return fitting.fit(content, model.classifier.about)
 
     async def model(self, request: Request) -> Response:
@@ -285,9 +291,18 @@ def application(
     """The server's application."""
     service = Service(current, metrics, limits, describe)
 
+    async def follow() -> None:
+        described: Served | None = None
+        while True:
+            if current.model is not described:  # ahead of the first who asks: it takes seconds
+                described = current.model
+                await asyncio.to_thread(describe, described)
+            await asyncio.sleep(POLL)
+            await asyncio.to_thread(current.refresh)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        following = asyncio.create_task(current.follow())
+        following = asyncio.create_task(follow())
         yield
         following.cancel()
         with suppress(asyncio.CancelledError):

@@ -26,7 +26,7 @@ class Limits:
     json: int = 8 * MEBIBYTE  # of a request's JSON, which as objects takes many times its size
     bodies: int = 256 * MEBIBYTE  # of all requests that are being received or answered
     pictures: int = 256  # of a request
-    pixels: int = 50_000_000  # of a picture, before it is decoded
+    pixels: int = 25_000_000  # of a picture, before it is decoded
     id: int = 1024  # characters of a request's id, which its answer repeats
     connections: int = 512
     head_seconds: float = 10  # for the headers of a request
