@@ -72,7 +72,9 @@ def origins(prefix: str) -> list[Origin]:
     listed = _git("for-each-ref", "--format=%(refname)").splitlines()
     called = {ref: kind_and_name for ref in listed if (kind_and_name := _called(ref))}
     # With the history that a merge has thrown away
-    brought = _git("rev-list", "--all", "--full-history", "HEAD", "--", str(LOCK)).split()
+    brought = _git(
+        "rev-list", "--all", "--date-order", "--full-history", "HEAD", "--", str(LOCK)
+    ).split()
     blobs = _blobs([*brought, *called])
     texts = _texts(set(blobs.values()))
     found = {blob: _origin(texts[blob], prefix) for blob in dict.fromkeys(blobs.values())}

@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 from convline.commands import card
-from convline.problems import Problem, os_reason
+from convline.problems import Problem
 from convline.serving import connections, log
 from convline.serving.app import application
 from convline.serving.current import Current, File, Revision, Served, Source, Stage
@@ -36,12 +36,7 @@ def main() -> None:
         source = Revision(arguments.rev)
     elif arguments.stage is not None:
         source = Stage(arguments.stage)
-    try:
-        listener = connections.listener(arguments.host, arguments.port)
-    except (OSError, OverflowError) as error:
-        reason = os_reason(error) if isinstance(error, OSError) else error
-        raise Problem(f"cannot listen on {arguments.host}:{arguments.port}: {reason}") from error
-
+    listener = connections.listener(arguments.host, arguments.port)
     log.configure()
     metrics, limits = Metrics(), Limits()
 

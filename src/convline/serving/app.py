@@ -28,7 +28,7 @@ from convline.serving import log, openapi
 from convline.serving.current import ARTIFACT, Current, Served
 from convline.serving.description import Described
 from convline.serving.inference_protocol import dumped
-from convline.serving.limits import Bodies, Limits, Refused, linger
+from convline.serving.limits import Bodies, Limits, Refused, encoded, linger
 from convline.serving.metrics import CONTENT_TYPE, Metrics
 from convline.serving.uploads import Upload, uploads
 from convline.text import shortened
@@ -233,16 +233,18 @@ class Service:
         async with self.bodies.received(request) as body:
             model = self.named(request)
             length = request.headers.get(protocol.HEADER_LENGTH)
-            content, headers = await self.work(self.inferred, body, length, model)
+            accepted = request.headers.get("accept-encoding", "")
+            content, headers = await self.work(self.inferred, body, length, accepted, model)
         return Response(content, headers=headers)
 
     def inferred(
-        self, body: bytes, header_length: str | None, model: Served
+        self, body: bytes, header_length: str | None, accepted: str, model: Served
     ) -> tuple[bytes, dict[str, str]]:
-        """The response to an inference request. Raises `Refused`."""
+        """The response to an inference request, and its headers. Raises `Refused`."""
         question = protocol.question(body, header_length, model, self.limits)
-        probabilities = model(question.images)
-        return protocol.answer(question, probabilities, model)
+        content, headers = protocol.answer(question, model(question.images), model)
+        content, encoding = encoded(content, accepted)
+        return content, headers | encoding
 
     async def openapi(self, request: Request) -> Response:
         """Describe the interface to programs."""
@@ -294,11 +296,15 @@ def application(
     async def follow() -> None:
         described: Served | None = None
         while True:
-            if current.model is not described:  # ahead of the first who asks: it takes seconds
-                described = current.model
-                await asyncio.to_thread(describe, described)
-            await asyncio.sleep(POLL)
-            await asyncio.to_thread(current.refresh)
+            try:
+                if current.model is not described:  # ahead of the first who asks: it takes seconds
+                    described = current.model
+                    await asyncio.to_thread(describe, described)
+                await asyncio.sleep(POLL)
+                await asyncio.to_thread(current.refresh)
+            except Exception:  # whatever it is, the next look may succeed
+                log.LOGGER.exception("following the model failed")
+                await asyncio.sleep(POLL)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
