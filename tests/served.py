@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -54,7 +55,7 @@ class Running:
         answer = self.pool.request(method, path, body=body, headers=named, decode_content=False)
         return answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.data
 
-    def predict(self, *files: tuple[str, bytes], query: str = "") -> tuple[int, dict[str, object]]:
+    def predict(self, *files: tuple[str, bytes], query: str = "") -> tuple[int, Any]:
         """The status and JSON of an answer about files."""
         fields = [("file", (name, content)) for name, content in files]
         answer = self.pool.request("POST", f"/predict{query}", fields=fields)

@@ -63,6 +63,11 @@ def test_a_file_that_goes_and_comes_back(tmp_path: Path, heard: Heard) -> None:
     assert not [news for news in heard if isinstance(news, Problem)]
 
 
+def replaced_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def without_metadata(path: Path) -> None:
     model = onnx.load_from_string(exports.content(1))
     del model.metadata_props[:]
@@ -93,7 +98,7 @@ UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "is not an exported model"),
     "text": (lambda path: path.write_text("no model"), "is not an exported model"),
     "half": (lambda path: path.write_bytes(exports.content(1)[:500]), "is not an exported model"),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: Is a directory"),
+    "folder": (replaced_by_folder, "cannot be read: Is a directory"),
     "plain": (without_metadata, "was not exported by Convline"),
     "classes": (other_metadata(classes=[*CLASSES, "dog"]), "probabilities of the 4 classes"),
     "shape": (other_metadata(shape=[5, 5, 1]), "does not take images of the shape"),

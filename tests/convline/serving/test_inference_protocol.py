@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jsonschema
@@ -61,6 +61,13 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         },
         "required": ["model_name", "outputs"],
     },
+}
+
+
+UNPACK: dict[str | None, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    None: bytes,
 }
 
 
@@ -151,7 +158,7 @@ def test_an_answer_is_compressed_where_it_is_worth_it(server: Running) -> None:
             "POST", f"{MODEL}/infer", orjson.dumps(content), accept_encoding=accepted
         )
         assert (status, headers.get("content-encoding")) == (200, encoding)
-        unpack = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[encoding]
+        unpack = UNPACK[encoding]
         assert json.loads(unpack(answer))["model_name"] == "classifier"
 
 
