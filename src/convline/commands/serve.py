@@ -8,11 +8,12 @@ import argparse
 import signal
 from pathlib import Path
 
-from convline.problems import Problem, os_reason
+from convline.commands import card
+from convline.problems import Problem
 from convline.serving import connections, log
 from convline.serving.app import application
 from convline.serving.current import Current, File, Revision, Served, Source, Stage
-from convline.serving.description import describe
+from convline.serving.description import Descriptions
 from convline.serving.limits import Limits
 from convline.serving.metrics import Metrics
 
@@ -35,12 +36,7 @@ def main() -> None:
         source = Revision(arguments.rev)
     elif arguments.stage is not None:
         source = Stage(arguments.stage)
-    try:
-        listener = connections.listener(arguments.host, arguments.port)
-    except (OSError, OverflowError) as error:
-        reason = os_reason(error) if isinstance(error, OSError) else error
-        raise Problem(f"cannot listen on {arguments.host}:{arguments.port}: {reason}") from error
-
+    listener = connections.listener(arguments.host, arguments.port)
     log.configure()
     metrics, limits = Metrics(), Limits()
 
@@ -53,6 +49,7 @@ def main() -> None:
             log.event(log.INFO, "model in use", **news.named)
 
     current = Current(source, report)
+    describe = Descriptions(card.card).of
     host, port = listener.getsockname()[:2]
     print(f"http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     # uvicorn raises the signal once more after it has finished

@@ -124,6 +124,12 @@ def decode(content: bytes, form: Form) -> Bytes:
         return pixels.reshape(height, width, channels)
 
 
+def size(content: bytes) -> tuple[int, int]:
+    """The width and height of the picture in `content`, from its header. Raises `Unreadable`."""
+    with _opened(content) as file:
+        return file.size
+
+
 def inspect(content: bytes) -> Facts:
     """What the picture in `content` is. It is decoded to its last pixel. Raises `Unreadable`."""
     with _opened(content) as file:

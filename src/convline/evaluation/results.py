@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import pandas as pd
 from dvc.utils.serialize import parse_yaml
 from pydantic import ConfigDict, FailFast, Field, create_model
 
@@ -27,6 +26,9 @@ from convline.text import one_line
 
 TARGET = "evaluate"  # the stage that writes the figures
 COMMIT = '`git commit --all --message "Run on this machine"`'
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -173,12 +175,13 @@ class Run:
         return self._checked(Scores, _parsed(EVALUATION, self.revision, json.loads), EVALUATION)
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """A row for each test image, in the order of the dataset's file.
 
         The columns are `index`, `actual` and `predicted` (names of classes), and `confidence`; of a
         dataset whose images have names also `file_name`, which can hold any characters.
         """
+        import pandas as pd  # a server that shows figures comes without it
 
         def parse(text: str) -> pd.DataFrame:
             # A class may be called 1, or NA

@@ -28,7 +28,7 @@ from convline.serving import log, openapi
 from convline.serving.current import ARTIFACT, Current, Served
 from convline.serving.description import Described
 from convline.serving.inference_protocol import dumped
-from convline.serving.limits import Bodies, Limits, Refused, linger
+from convline.serving.limits import Bodies, Limits, Refused, encoded, linger
 from convline.serving.metrics import CONTENT_TYPE, Metrics
 from convline.serving.uploads import Upload, uploads
 from convline.text import shortened
@@ -45,6 +45,7 @@ SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+POLL = 2.0  # seconds between two looks at where the model comes from
 GONE = 499  # in log and metrics: the client hung up before it had an answer
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
@@ -185,6 +186,11 @@ class Service:
 
     def fit(self, content: bytes, model: Served) -> Bytes:
         """A picture as the model sees it. Raises `Unreadable`."""
+        width, height = pictures.size(content)
+        if width * height > self.limits.pixels:
+            raise pictures.Unreadable(
+                f"has {width:,} x {height:,} pixels; the server's limit is {self.limits.pixels:,}"
+            )
         return fitting.fit(content, model.classifier.about)
 
     async def model(self, request: Request) -> Response:
@@ -227,16 +233,18 @@ class Service:
         async with self.bodies.received(request) as body:
             model = self.named(request)
             length = request.headers.get(protocol.HEADER_LENGTH)
-            content, headers = await self.work(self.inferred, body, length, model)
+            accepted = request.headers.get("accept-encoding", "")
+            content, headers = await self.work(self.inferred, body, length, accepted, model)
         return Response(content, headers=headers)
 
     def inferred(
-        self, body: bytes, header_length: str | None, model: Served
+        self, body: bytes, header_length: str | None, accepted: str, model: Served
     ) -> tuple[bytes, dict[str, str]]:
-        """The response to an inference request. Raises `Refused`."""
+        """The response to an inference request, and its headers. Raises `Refused`."""
         question = protocol.question(body, header_length, model, self.limits)
-        probabilities = model(question.images)
-        return protocol.answer(question, probabilities, model)
+        content, headers = protocol.answer(question, model(question.images), model)
+        content, encoding = encoded(content, accepted)
+        return content, headers | encoding
 
     async def openapi(self, request: Request) -> Response:
         """Describe the interface to programs."""
@@ -285,9 +293,22 @@ def application(
     """The server's application."""
     service = Service(current, metrics, limits, describe)
 
+    async def follow() -> None:
+        described: Served | None = None
+        while True:
+            try:
+                if current.model is not described:  # ahead of the first who asks: it takes seconds
+                    described = current.model
+                    await asyncio.to_thread(describe, described)
+                await asyncio.sleep(POLL)
+                await asyncio.to_thread(current.refresh)
+            except Exception:  # whatever it is, the next look may succeed
+                log.LOGGER.exception("following the model failed")
+                await asyncio.sleep(POLL)
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        following = asyncio.create_task(current.follow())
+        following = asyncio.create_task(follow())
         yield
         following.cancel()
         with suppress(asyncio.CancelledError):

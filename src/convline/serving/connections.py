@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -11,6 +12,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import Server
 
+from convline.problems import Problem
 from convline.serving.inference_protocol import dumped
 from convline.serving.limits import Limits
 from convline.serving.metrics import Metrics
@@ -49,8 +51,8 @@ class Connection(H11Protocol):
         super().data_received(data)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        self.idle, self.since = True, self.loop.time()
+        """Wait for the next request, which may have begun."""
+        self.idle, self.since = not self.conn.trailing_data[0], self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
@@ -95,7 +97,7 @@ class Connection(H11Protocol):
                 ("connection", "close"),
             ]
             parts = (
-                h11.Response(status_code=status, headers=headers),
+                h11.Response(status_code=status, headers=headers, reason=HTTPStatus(status).phrase),
                 h11.Data(data=body),
                 h11.EndOfMessage(),
             )
@@ -133,6 +135,10 @@ def server(app: Starlette, limits: Limits, metrics: Metrics) -> LimitedServer:
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises `OSError` where the address is taken or is none of ours."""
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    return socket.create_server((host, port), family=family, backlog=2048)
+    """A socket that listens. Raises `Problem` where the address is taken or is none of ours."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:  # the latter for the number of a port
+        reason = str(getattr(error, "strerror", error)).partition(" (while")[0]
+        raise Problem(f"cannot listen on {host}:{port}: {reason}") from error

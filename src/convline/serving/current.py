@@ -1,6 +1,5 @@
 """The model that is served now, and where the next one comes from."""
 
-import asyncio
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,7 +18,6 @@ from convline.text import one_line
 
 ARTIFACT = "classifier"  # in dvc.yaml, and the name of the model in the registry
 BATCH = 1 << 18  # values of images that the network takes at a time, which bounds its memory
-POLL = 2.0  # seconds between two looks at where the model comes from
 RETRY = 30.0  # seconds after which a refused model is tried again, as a remote may be back
 
 
@@ -144,7 +142,7 @@ def _count(tag: str) -> int:
 
 def _of_revision(revision: str) -> Served:
     """The exported model of a revision. Raises `Problem` where it is not what dvc.lock says."""
-    outs = lineage.outputs(revisions.read(str(LOCK), revision))
+    outs = lineage.outputs(lineage.parsed(revisions.read(str(LOCK), revision)))
     if str(ONNX) not in outs:
         raise Problem(f"{revision} has no {ONNX}: `dvc repro export` there, and commit {LOCK}")
     classifier = Classifier(revisions.read_bytes(str(ONNX), revision), f"{revision}: {ONNX}")
@@ -188,9 +186,3 @@ class Current:
         if recovered or model.named != self.model.named:
             self.model = model
             self._report(model)
-
-    async def follow(self) -> None:
-        """Refresh for ever."""
-        while True:
-            await asyncio.sleep(POLL)
-            await asyncio.to_thread(self.refresh)

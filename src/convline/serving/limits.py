@@ -5,6 +5,7 @@ decompressed, and all bodies together have a bound too.
 """
 
 import asyncio
+import gzip
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from starlette.types import Receive
 MEBIBYTE = 2**20
 ENCODINGS = ("gzip", "deflate")  # of bodies, both ways
 STEP = MEBIBYTE  # bytes that are decompressed at a time
+WORTH = 1024  # bytes of an answer, from which on it is compressed for those who ask
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Limits:
     json: int = 8 * MEBIBYTE  # of a request's JSON, which as objects takes many times its size
     bodies: int = 256 * MEBIBYTE  # of all requests that are being received or answered
     pictures: int = 256  # of a request
-    pixels: int = 50_000_000  # of a picture, before it is decoded
+    pixels: int = 25_000_000  # of a picture, before it is decoded
     id: int = 1024  # characters of a request's id, which its answer repeats
     connections: int = 512
     head_seconds: float = 10  # for the headers of a request
@@ -43,11 +45,18 @@ class Refused(Exception):
     `unread` says that a part of its body has not been received.
     """
 
-    def __init__(self, status: int, reason: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        headers: dict[str, str] | None = None,
+        *,
+        unread: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.headers = headers or {}
-        self.unread = False
+        self.unread = unread
 
 
 @dataclass
@@ -78,7 +87,8 @@ class Bodies:
                             raise Refused(503, reason, {"retry-after": "1"})
             except TimeoutError as error:
                 seconds = f"{self.limits.body_seconds:g}"
-                raise Refused(408, f"the body did not arrive within {seconds} seconds") from error
+                reason = f"the body did not arrive within {seconds} seconds"
+                raise Refused(408, reason, unread=True) from error
             except Refused as refused:
                 refused.unread = True
                 raise
@@ -115,6 +125,16 @@ class Bodies:
 
     def _too_large(self) -> Refused:
         return Refused(413, f"the body is larger than {self.limits.body / MEBIBYTE:g} MiB")
+
+
+def encoded(content: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """An answer's body for a client that accepts these encodings, and the headers that say how."""
+    wanted = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
+    encoding = next((encoding for encoding in ENCODINGS if encoding in wanted), None)
+    if encoding is None or len(content) < WORTH:
+        return content, {}
+    pack = gzip.compress if encoding == "gzip" else zlib.compress
+    return pack(content, 1), {"content-encoding": encoding, "vary": "accept-encoding"}
 
 
 async def linger(receive: Receive, seconds: float) -> None:
