@@ -1,9 +1,6 @@
 """The page of the server, in a browser, as people use it."""
 
 import io
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import urllib3
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import exports
+import served
 from browsers import Browser, browser_is_here, chromium, evaluated, show
-from conftest import REPOSITORY
+from served import Running
 
 # Bands of rows: a line is in the middle wherever it is drawn, since ink is centred; two lines, of
 # which the upper one is the longer, are at the top
@@ -42,39 +39,18 @@ INK_DRAWN = """(() => {
 pytestmark = [browser_is_here, pytest.mark.xdist_group("page")]
 
 
-@dataclass
-class Server:
-    """The command `serve` with the model in a file."""
-
-    url: str
-    model: Path
-
-    def says(self) -> dict[str, Any]:
-        """The facts of the model in use."""
-        answer = urllib3.request("GET", f"{self.url}model", headers={"Accept": "application/json"})
-        return dict(answer.json())
-
-    def use(self, **about: Any) -> None:
-        """Replace the model, and wait until the other one is in use."""
-        exports.write(self.model.with_suffix(".new"), **about).replace(self.model)
-        before = self.says()["onnx_md5"]
-        until(lambda: self.says()["onnx_md5"] != before)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the model that is served."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "dvc.yaml").write_text("stages: {}\n")
+    return exports.write(folder / "model.onnx", **INK)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("served")
-    model = exports.write(folder / "model.onnx", **INK)
-    command = [sys.executable, "src", "serve", "--model", str(model), "--port", "0"]
-    with (
-        (folder / "log").open("w") as log,
-        subprocess.Popen(
-            command, cwd=REPOSITORY, env=os.environ, stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
-    ):
-        assert process.stdout
-        yield Server(process.stdout.readline().strip() + "/", model)
-        process.terminate()
+def server(model: Path) -> Iterator[Running]:
+    with served.command(model.parent, "--model", str(model)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -178,16 +154,16 @@ class Page:
 
 
 @pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
+def page(browser: Browser, server: Running) -> Iterator[Page]:
     """The page, just opened. At the end, it must not have tried what it may not do."""
     browser.get_log("browser")
-    page = Page(browser, server.url)
+    page = Page(browser, f"{server.url}/")
     page.open()
     yield page
     assert [line for line in browser.get_log("browser") if "/predict" not in line["message"]] == []
     loaded = page.get("performance.getEntriesByType('resource').map(entry => entry.name)")
     assert len(loaded) >= 3
-    assert [name for name in loaded if not name.startswith((server.url, "data:", "blob:"))] == []
+    assert [name for name in loaded if not name.startswith((page.url, "data:", "blob:"))] == []
     assert page.get("localStorage.length + sessionStorage.length + document.cookie.length") == 0
 
 
@@ -205,7 +181,7 @@ def picture(path: Path, colour: str = "red", size: tuple[int, int] = (64, 48)) -
     return path
 
 
-def test_it_answers_while_one_draws(page: Page, server: Server) -> None:
+def test_it_answers_while_one_draws(page: Page) -> None:
     assert page.text("answer").startswith("The answer appears here.")
     page.mouse(UPPER, lift=False)
     page.answers("middle")
@@ -235,13 +211,13 @@ def test_it_shows_what_the_network_sees(page: Page) -> None:
     assert "What the network sees" in page.text("answer")
 
 
-def test_it_names_the_model(page: Page, server: Server) -> None:
+def test_it_names_the_model(page: Page, server: Running) -> None:
     assert page.text("knows") == "It knows top, middle and bottom. Draw one, or show it a picture."
     assert page.browser.title == "Ask the model: tiny"
     assert f"Model\ntiny\nInput\n28 \u00d7 28, grey\nmd5\n{'0' * 32}" in page.text("facts")
     card = page.browser.find_element(By.LINK_TEXT, "Model card").get_attribute("href")
-    assert card == server.url + "model"
-    assert "tiny" in urllib3.request("GET", card).data.decode()
+    assert card == f"{server.url}/model"
+    assert b"tiny" in server.get("/model")[2]
 
 
 def test_its_figures(page: Page) -> None:
@@ -255,14 +231,12 @@ def test_its_figures(page: Page) -> None:
                 json.model.onnx_md5 = "another"
                 return Response.json(json)
             }
-            const figures = { accuracy: 0.9909, errors: 91, images: 10000 }
+            const figures = { accuracy: 0.9909, errors: 1091 }
             return Response.json({ ...await answer.json(), revision: "v1.0.0", figures })
         }""")
     page.mouse(UPPER)
     page.answers("middle")
-    assert "Revision\nv1.0.0\nTest accuracy\n99.09\u00a0%\nTest errors\n91 in 10,000" in page.text(
-        "facts"
-    )
+    assert "Revision\nv1.0.0\nTest accuracy\n99.09\u00a0%\nTest errors\n1,091" in page.text("facts")
 
 
 def test_a_finger_draws_and_does_not_scroll(page: Page) -> None:
@@ -538,13 +512,17 @@ def test_no_camera_and_one_that_may_not_be_used(page: Page) -> None:
 
 
 def test_another_model_for_many_classes_of_colour_pictures(
-    page: Page, server: Server, tmp_path: Path
+    page: Page, model: Path, tmp_path: Path
 ) -> None:
     page.mouse(UPPER)
     page.answers("middle")
-    server.use(**COLOUR)
-    page.mouse(LOWER)  # the answer to which names the other model
-    until(lambda: page.text("class") in COLOURS)
+    exports.write(model.with_suffix(".new"), **COLOUR).replace(model)
+
+    def changed() -> bool:
+        page.mouse(LOWER)  # the answer to which names the model
+        return page.text("class") in COLOURS
+
+    until(changed)
     assert page.text("knows") == "It knows 32 classes. Show it a picture."
     assert "Input\n32 \u00d7 32, colour" in page.text("facts")
     page.open()

@@ -494,10 +494,9 @@ function renderFacts() {
   const { figures, shape, quantization } = model;
   const facts = [["Model", model.dataset + (quantization === "none" ? "" : `, ${quantization}`)]];
   if (model.revision) facts.push(["Revision", model.revision]);
-  if (figures?.accuracy !== undefined) {
+  if (figures) {
     facts.push(["Test accuracy", `${(100 * figures.accuracy).toFixed(2)}\u00a0%`]);
-    const of = figures.images ? ` in ${figures.images.toLocaleString("en")}` : "";
-    facts.push(["Test errors", figures.errors.toLocaleString("en") + of]);
+    facts.push(["Test errors", figures.errors.toLocaleString("en")]);
   }
   const [height, width, channels] = shape;
   facts.push(["Input", `${width} × ${height}, ${channels === 3 ? "colour" : "grey"}`]);
