@@ -145,9 +145,9 @@ function look(subject) {
   return subject?.view || subject?.answer?.fitted;
 }
 
-/** After the event `error` of an image of `subject`. */
+/** After the event `error` of an image of `subject`, a picture file. */
 function cannotShow(subject) {
-  if (!subject?.view) return;
+  if (!subject.view) return;
   URL.revokeObjectURL(subject.view);
   subject.view = "";
   render(subject);
@@ -331,7 +331,6 @@ $("files").addEventListener("change", (event) => {
 stage.addEventListener("click", () => {
   if (model && !model.ink && stage.dataset.shows === "nothing") $("files").click();
 });
-picture.addEventListener("error", () => cannotShow(shown));
 
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
