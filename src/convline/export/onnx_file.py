@@ -1,131 +1,94 @@
-"""ONNX: a Keras model as a file whose bytes depend on the model alone."""
+"""ONNX: a Keras model as the content of a .onnx file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnxruntime import quantization
 
-from convline.exported import KEY, About
+from convline.export.canonical import IMAGE, canonical
+from convline.exported import KEY, About, Classifier, Floats
+from convline.paths import ONNX
 
-IMAGE, PROBABILITIES = "image", "probabilities"  # the names of its input and its output
-PRODUCER = "convline"
 
+def convert(model: keras.Model, about: About, calibration: Iterable[Floats], folder: Path) -> bytes:
+    """`model` in ONNX, quantized as `about` says, which its metadata holds.
 
-def convert(model: keras.Model, shape: tuple[int, int, int], folder: Path) -> ModelProto:
-    """`model`, of images (n, *shape) from 0 to 255, as a canonical ONNX model.
-
-    tf2onnx writes its own into `folder`. Raises whatever it does where it cannot convert a layer.
+    It takes images (n, height, width, channels), float32 from 0 to 255. For int8, the batches of
+    `calibration` show how large activations become. Other programs write into `folder`. Raises
+    whatever they do where they cannot convert a layer.
     """
     path = folder / "model.onnx"
     # Keras knows no signature of a Sequential that was loaded
-    signature = [keras.InputSpec(dtype="float32", shape=(None, *shape), name=IMAGE)]
+    signature = [keras.InputSpec(dtype="float32", shape=(None, *about.shape), name=IMAGE)]
     model.export(path, format="onnx", verbose=False, input_signature=signature)
-    return canonical(onnx.load(path))
+    converted = canonical(onnx.load(path))
+    if about.quantization == "float16":
+        converted = float16(converted)
+    elif about.quantization == "int8":
+        converted = int8(converted, calibration, folder)
+    helper.set_model_props(converted, {KEY: about.model_dump_json()})
+    return bytes(converted.SerializeToString(deterministic=True))
 
 
-def content(model: ModelProto, about: About) -> bytes:
-    """The bytes of the file, with `about` in its metadata."""
-    helper.set_model_props(model, {KEY: about.model_dump_json()})
-    return bytes(model.SerializeToString(deterministic=True))
+def float16(model: ModelProto) -> ModelProto:
+    """A copy of `model` that holds kernels and matrices in float16, and computes in float32.
 
-
-def canonical(model: ModelProto) -> ModelProto:
-    """`model` without what tf2onnx writes differently each time: names, and the order of nodes.
-
-    github.com/onnx/tensorflow-onnx/issues/2006. Here the nodes stand in the order in which the
-    output needs them, and are named by it. What leads to no output is left out.
+    They are cast once, when the file is opened: few processors compute faster in float16. Vectors,
+    such as biases, stay as they are.
     """
-    (image,), (probabilities,) = model.graph.input, model.graph.output
-    graph = _renamed(model.graph, {}, "", [IMAGE], [PROBABILITIES])
-    for old, new in ((image, graph.input[0]), (probabilities, graph.output[0])):
-        sizes = [dim.dim_value for dim in old.type.tensor_type.shape.dim]
-        new.CopyFrom(helper.make_tensor_value_info(new.name, TensorProto.FLOAT, ["n", *sizes[1:]]))
-    return helper.make_model(
-        graph,
-        producer_name=PRODUCER,
-        ir_version=model.ir_version,
-        opset_imports=sorted(model.opset_import, key=lambda opset: opset.domain),
+    result = ModelProto()
+    result.CopyFrom(model)
+    for tensor in result.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1:
+            name, values = tensor.name, numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}/float16"))
+            result.graph.node.add(
+                op_type="Cast",
+                input=[tensor.name],
+                output=[name],
+                attribute=[helper.make_attribute("to", TensorProto.FLOAT)],
+            )
+    return canonical(result)
+
+
+def int8(model: ModelProto, calibration: Iterable[Floats], folder: Path) -> ModelProto:
+    """A copy of `model` with weights and activations in int8, except for its softmax.
+
+    The batches of `calibration` show how large activations become.
+    """
+    path, prepared, quantized = (folder / f"{n}.onnx" for n in ("model", "prepared", "quantized"))
+    onnx.save(model, path)
+    quantization.quant_pre_process(path, prepared, skip_symbolic_shape=True)
+    quantization.quantize_static(
+        prepared,
+        quantized,
+        _Calibration(calibration),
+        per_channel=True,
+        # Signed activations: unsigned ones saturate on processors without VNNI
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        # Probabilities in steps of 1/256 would often be equal
+        nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
     )
+    return canonical(onnx.load(quantized))
 
 
-def _renamed(
-    graph: GraphProto, outer: dict[str, str], prefix: str, inputs: list[str], outputs: list[str]
-) -> GraphProto:
-    """A canonical copy of `graph`, whose inputs and outputs get the names that are given.
-
-    `outer` has the new names of tensors of the graphs around it, `prefix` begins its own.
-    """
-    names = {**outer, "": ""}  # an optional input that is not given has no name
-    names.update((value.name, prefix + name) for value, name in zip(graph.input, inputs))
-    of_outputs = {value.name: prefix + name for value, name in zip(graph.output, outputs)}
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    used = []
-    result = GraphProto(name=PRODUCER)
-
-    def use(tensor: str, name: str) -> None:
-        if tensor in constants and tensor not in names:
-            names[tensor] = name
-            used.append(constants[tensor])
-
-    for index, node in enumerate(_ordered(graph)):
-        new = result.node.add(
-            op_type=node.op_type, domain=node.domain, name=f"{prefix}{node.op_type}_{index}"
-        )
-        for i, tensor in enumerate(_needed(node)):
-            use(tensor, f"{new.name}/{i}")
-        new.input.extend(names[tensor] for tensor in node.input)
-        for i, tensor in enumerate(node.output):
-            if tensor:
-                names[tensor] = of_outputs.get(tensor, f"{new.name}:{i}")
-        new.output.extend(names[tensor] for tensor in node.output)
-        for attribute in sorted(node.attribute, key=lambda attribute: attribute.name):
-            copied = new.attribute.add()
-            copied.CopyFrom(attribute)
-            copied.doc_string = ""
-            if attribute.type == AttributeProto.GRAPH:
-                within = f"{new.name}/{attribute.name}/"
-                inner = [str(i) for i in range(len(attribute.g.input))]
-                outer_ends = [f"out_{i}" for i in range(len(attribute.g.output))]
-                copied.g.CopyFrom(_renamed(attribute.g, names, within, inner, outer_ends))
-    for value in graph.output:
-        use(value.name, of_outputs[value.name])
-    for values, olds in ((result.input, graph.input), (result.output, graph.output)):
-        values.extend(onnx.ValueInfoProto(name=names[old.name], type=old.type) for old in olds)
-    for tensor in used:
-        result.initializer.add().CopyFrom(tensor)
-        result.initializer[-1].name = names[tensor.name]
-        result.initializer[-1].doc_string = ""
-    return result
+def classifier(content: bytes, threads: int) -> Classifier:
+    """The exported model `content`, ready to answer."""
+    return Classifier(content, ONNX, threads)
 
 
-def _ordered(graph: GraphProto) -> list[NodeProto]:
-    """The nodes that lead to the outputs of `graph`, each after those that it needs."""
-    makers = {tensor: node for node in graph.node for tensor in node.output if tensor}
-    found: dict[int, NodeProto] = {}
-    waiting = [value.name for value in reversed(graph.output)]
-    while waiting:
-        node = makers.get(waiting[-1])
-        if node is None or id(node) in found:
-            waiting.pop()
-            continue
-        before = [t for t in _needed(node) if t in makers and id(makers[t]) not in found]
-        waiting.extend(reversed(before))
-        if not before:
-            found[id(node)] = node
-    return list(found.values())
+class _Calibration(quantization.CalibrationDataReader):
+    """Hands batches of images to onnxruntime."""
 
+    def __init__(self, batches: Iterable[Floats]) -> None:
+        self.batches: Iterator[Floats] = iter(batches)
 
-def _needed(node: NodeProto) -> list[str]:
-    """The tensors that `node` takes: its inputs, then what graphs within it take from outside."""
-    graphs = (a.g for a in sorted(node.attribute, key=lambda a: a.name) if a.HasField("g"))
-    return [*node.input, *(tensor for graph in graphs for tensor in _free(graph))]
-
-
-def _free(graph: GraphProto) -> Iterator[str]:
-    """The tensors that `graph` takes from the graphs around it."""
-    own = {value.name for value in (*graph.input, *graph.initializer)}
-    own |= {tensor for node in graph.node for tensor in node.output}
-    taken = [tensor for node in _ordered(graph) for tensor in _needed(node)]
-    return (t for t in (*taken, *(value.name for value in graph.output)) if t and t not in own)
+    def get_next(self) -> dict[str, Floats] | None:
+        """The next batch, or None after the last."""
+        batch = next(self.batches, None)
+        return None if batch is None else {IMAGE: batch}
