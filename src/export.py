@@ -68,7 +68,8 @@ def main() -> None:
     )
     contents: dict[Path, bytes] = {}
     found: dict[Path, Agreement] = {}
-    for path, target in ((ONNX, onnx_file), (LITERT, litert)):
+    # LiteRT first: it rejects recurrent layers, on some of which onnxruntime's quantization aborts
+    for path, target in ((LITERT, litert), (ONNX, onnx_file)):
         with converting(path) as folder:
             contents[path] = target.convert(model, about, Calibration(train.images), folder)
             classify = target.classifier(contents[path], settings.threads)
@@ -118,8 +119,10 @@ def converting(path: Path) -> Iterator[Path]:
         except Exception as error:  # converters raise anything where they do not know a layer
             if memory.exhausted(error):
                 raise
+            # Of TensorFlow's pages, what follows the place in the first line
+            reason = str(error).partition("\n")[0].rpartition("): ")[2]
             raise problems.Problem(
-                f"{path} cannot be made of {MODEL}: {text.shortened(error, 150)}"
+                f"{MODEL} cannot be converted to {path}: {text.shortened(reason, 150)}"
             ) from error
 
 

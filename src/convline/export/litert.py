@@ -22,7 +22,7 @@ def convert(model: keras.Model, about: About, calibration: Iterable[Floats], fol
 
     It takes images (n, height, width, channels), float32 from 0 to 255. For int8, the batches of
     `calibration` show how large activations become. Keras writes into `folder`. Raises whatever
-    TensorFlow does where it cannot convert a layer.
+    TensorFlow does where it cannot convert a layer: a recurrent one needs `unroll=True`.
 
     Files that come with a LiteRT model follow it in a zip archive: `unzip -p model.tflite
     convline.json` prints `about`.
@@ -31,11 +31,13 @@ def convert(model: keras.Model, about: About, calibration: Iterable[Floats], fol
     def representative() -> Iterator[list[Floats]]:
         return ([image[None]] for batch in calibration for image in batch)
 
-    options: dict[str, Any] = {}
+    # Operators of TensorFlow, which Keras would allow, are in no LiteRT runtime as it is installed
+    target: dict[str, Any] = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+    options: dict[str, Any] = {"target_spec": target}
     if about.quantization != "none":
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
     if about.quantization == "float16":
-        options["target_spec"] = {"supported_types": [tf.float16]}
+        target["supported_types"] = [tf.float16]
     elif about.quantization == "int8":
         options["representative_dataset"] = representative
     path = folder / "model.tflite"

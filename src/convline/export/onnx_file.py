@@ -22,16 +22,32 @@ def convert(model: keras.Model, about: About, calibration: Iterable[Floats], fol
     whatever they do where they cannot convert a layer.
     """
     path = folder / "model.onnx"
-    # Keras knows no signature of a Sequential that was loaded
-    signature = [keras.InputSpec(dtype="float32", shape=(None, *about.shape), name=IMAGE)]
-    model.export(path, format="onnx", verbose=False, input_signature=signature)
-    converted = canonical(onnx.load(path))
+    # Traced as it is, a model with layers for augmentation would go on to augment
+    image = keras.Input(about.shape, name=IMAGE)
+    inference = keras.Model(image, model(image, training=False))
+    inference.export(path, format="onnx", verbose=False, input_signature=[image])
+    converted = canonical(standard(onnx.load(path)))
+    onnx.checker.check_model(converted)  # names an operator that ONNX does not know
     if about.quantization == "float16":
         converted = float16(converted)
     elif about.quantization == "int8":
         converted = int8(converted, calibration, folder)
     helper.set_model_props(converted, {KEY: about.model_dump_json()})
     return bytes(converted.SerializeToString(deterministic=True))
+
+
+def standard(model: ModelProto) -> ModelProto:
+    """`model` with 1 - Erf instead of Erfc, which is in GELU, and which tf2onnx leaves as it is."""
+    graph = model.graph
+    for node in list(graph.node):
+        if node.op_type == "Erfc":
+            (result,) = node.output
+            node.op_type, node.output[0] = "Erf", f"{result}/erf"
+            graph.node.add(op_type="Sub", input=[f"{result}/one", *node.output], output=[result])
+            graph.initializer.append(
+                numpy_helper.from_array(np.array(1, np.float32), f"{result}/one")
+            )
+    return model
 
 
 def float16(model: ModelProto) -> ModelProto:
