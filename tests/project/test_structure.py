@@ -61,9 +61,10 @@ ALLOWED = {
     "data": {"base"},
     "training": {"base", "data"},
     "evaluation": {"base", "data"},
+    "export": {"base", "data"},
     "networks": {"base"},
     "commands": {"base", "data", "training", "evaluation", "stages"},
-    "stages": {"base", "data", "training", "evaluation"},
+    "stages": {"base", "data", "training", "evaluation", "export"},
 }
 
 
