@@ -162,10 +162,12 @@ class Service:
     def quick(self, model: Served, files: list[Upload]) -> bool:
         """Whether an answer about `files` takes no longer than the change to a thread is worth."""
         about = model.classifier.about
-        if about.ink or len(files) > model.quick or sum(len(file.content) for file in files) > FEW:
+        if len(files) > model.quick or sum(len(file.content) for file in files) > FEW:
             return False
+        # Pictures of ink that do not look like those of the dataset take longer
+        most = len(files) * math.prod(about.shape[:2]) if about.ink else FEW
         with suppress(pictures.Unreadable):
-            return sum(math.prod(pictures.size(file.content)) for file in files) <= FEW
+            return sum(math.prod(pictures.size(file.content)) for file in files) <= most
         return True
 
     def predictions(
