@@ -77,11 +77,11 @@ def images(*bands: int) -> np.ndarray:
 
 
 @contextmanager
-def command(folder: Path, *arguments: str) -> Iterator[Running]:
+def command(folder: Path, *arguments: str, source: Path = REPOSITORY / "src") -> Iterator[Running]:
     """`python src serve` in `folder`, on a free port, stopped by SIGTERM; its log is `log`."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "src"), "serve", "--port", "0", *arguments],
+            [sys.executable, str(source), "serve", "--port", "0", *arguments],
             cwd=folder,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,

@@ -61,10 +61,11 @@ ALLOWED = {
     "data": {"base"},
     "training": {"base", "data"},
     "evaluation": {"base", "data"},
+    "export": {"base", "data"},
     "networks": {"base"},
     "serving": {"base", "data", "evaluation"},
     "commands": {"base", "data", "training", "evaluation", "serving", "stages"},
-    "stages": {"base", "data", "training", "evaluation"},
+    "stages": {"base", "data", "training", "evaluation", "export"},
 }
 
 

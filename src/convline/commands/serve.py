@@ -43,10 +43,10 @@ def main() -> None:
     def report(news: Served | Problem) -> None:
         if isinstance(news, Problem):
             metrics.refused.inc()
-            log.event(log.WARNING, "model refused", reason=str(news))
+            log.event("warning", "model refused", reason=str(news))
         else:
             metrics.uses(news)
-            log.event(log.INFO, "model in use", **news.named)
+            log.event("info", "model in use", **news.named)
 
     current = Current(source, report)
     describe = Descriptions(card.card).of

@@ -18,7 +18,7 @@ from convline.data.datasets import Name
 from convline.evaluation.figures import FIGURES
 from convline.objects import check_lock
 from convline.params import Float, Int, Schema, SchemaT, read_yaml, validate
-from convline.paths import EVALUATION, LOCK, PARAMS, PREDICTIONS, TRAINING
+from convline.paths import EVALUATION, EXPORT, LOCK, PARAMS, PREDICTIONS, TRAINING
 from convline.problems import Problem
 from convline.provenance import Record, contradiction, digest
 from convline.revisions import WORKSPACE
@@ -241,7 +241,8 @@ def _remarks(run: Run) -> Iterator[str]:
     """What makes a run doubtful. Raises `FalseRun` where its outputs contradict its dvc.lock."""
     name = "the workspace" if run.revision == WORKSPACE else run.revision
     evaluated = _records(EVALUATION, run.revision)
-    for record in (*_records(TRAINING, run.revision), *evaluated):
+    others = (*_records(TRAINING, run.revision), *_records(EXPORT, run.revision))
+    for record in (*others, *evaluated):
         if difference := contradiction(record, run.lock):
             raise FalseRun(
                 f"{name} has outputs that were not made by what its {LOCK} says: {difference}; "

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,10 +32,9 @@ from convline.serving.inference_protocol import dumped
 from convline.serving.limits import Bodies, Limits, Refused, encoded, linger
 from convline.serving.metrics import CONTENT_TYPE, Metrics
 from convline.serving.uploads import Upload, uploads
-from convline.text import shortened
 
 PAGE = Path(__file__).with_name("page")
-# Of every answer, for browsers: nothing from elsewhere, and nobody may frame it
+# Of every page, for browsers: nothing from elsewhere, and nobody may frame it
 SECURITY = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:; connect-src 'self'; media-src 'self' blob:; base-uri 'none'; "
@@ -42,13 +42,13 @@ SECURITY = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+NO_SNIFF = (b"x-content-type-options", b"nosniff")  # of every answer
 POLL = 2.0  # seconds between two looks at where the model comes from
+FEW = 1 << 16  # bytes, and pixels, that are decoded at once
 GONE = 499  # in log and metrics: the client hung up before it had an answer
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-HEADERS = [(name.encode(), value.encode()) for name, value in SECURITY.items()]
 T = TypeVar("T")
 
 
@@ -84,7 +84,7 @@ class Refusal(Json):
 
 
 class Observed:
-    """The middleware around all answers: it adds headers, counts, and writes the access log."""
+    """The middleware around all answers: it counts them and writes the access log."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -101,7 +101,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *HEADERS]
+                message["headers"] = [*message["headers"], NO_SNIFF]
             await send(message)
 
         try:
@@ -115,11 +115,11 @@ class Observed:
             self.metrics.requests.labels(method, route, status).inc()
             self.metrics.seconds.labels(route).observe(seconds)
             log.event(
-                log.INFO,
+                "info",
                 "request",
                 client=scope["client"][0] if scope["client"] else None,
-                method=shortened(scope["method"]),
-                path=shortened(scope["path"], 200),
+                method=scope["method"][:20],
+                path=scope["path"][:200],
                 status=status,
                 milliseconds=round(1000 * seconds, 2),
             )
@@ -143,8 +143,10 @@ class Service:
         self.workers = ThreadPoolExecutor(os.cpu_count() or 1)
         self.interface = openapi.description(limits)
 
-    async def work(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What `function` returns, computed in a thread."""
+    async def work(self, quick: bool, function: Callable[..., T], *arguments: Any) -> T:
+        """What `function` returns, computed in a thread unless it is quick."""
+        if quick:
+            return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *arguments)
 
     async def predict(self, request: Request) -> Response:
@@ -153,8 +155,20 @@ class Service:
         async with self.bodies.received(request) as body:
             files = uploads(body, request.headers.get("content-type", ""), self.limits)
             model = self.current.model
-            predictions = await self.work(self.predictions, model, files, fitted)
+            quick = not fitted and self.quick(model, files)
+            predictions = await self.work(quick, self.predictions, model, files, fitted)
         return Json({"model": model.named, "predictions": predictions})
+
+    def quick(self, model: Served, files: list[Upload]) -> bool:
+        """Whether an answer about `files` takes no longer than the change to a thread is worth."""
+        about = model.classifier.about
+        if len(files) > model.quick or sum(len(file.content) for file in files) > FEW:
+            return False
+        # Pictures of ink that do not look like those of the dataset take longer
+        most = len(files) * math.prod(about.shape[:2]) if about.ink else FEW
+        with suppress(pictures.Unreadable):
+            return sum(math.prod(pictures.size(file.content)) for file in files) <= most
+        return True
 
     def predictions(
         self, model: Served, files: list[Upload], fitted: bool
@@ -196,7 +210,7 @@ class Service:
     async def model(self, request: Request) -> Response:
         """Describe the model in use: its card, or its facts where JSON is wanted."""
         model = self.current.model
-        described = await self.work(self.describe, model)
+        described = await self.work(False, self.describe, model)
         if "application/json" in request.headers.get("accept", ""):
             return Json(described.facts)
         return Response(described.card, headers={"content-type": "text/markdown; charset=utf-8"})
@@ -234,7 +248,8 @@ class Service:
             model = self.named(request)
             length = request.headers.get(protocol.HEADER_LENGTH)
             accepted = request.headers.get("accept-encoding", "")
-            content, headers = await self.work(self.inferred, body, length, accepted, model)
+            quick = len(body) <= model.quick_bytes
+            content, headers = await self.work(quick, self.inferred, body, length, accepted, model)
         return Response(content, headers=headers)
 
     def inferred(
@@ -252,7 +267,7 @@ class Service:
 
     async def docs(self, request: Request) -> Response:
         """Describe the interface to people."""
-        return HTMLResponse(openapi.page(self.interface))
+        return HTMLResponse(openapi.page(self.interface), headers=SECURITY)
 
     async def measured(self, request: Request) -> Response:
         """Give Prometheus its metrics."""
@@ -282,7 +297,7 @@ def static(file: Path) -> Route:
     """The route of a file of the page."""
 
     async def answer(request: Request) -> Response:
-        return FileResponse(file, headers={"cache-control": "no-cache"})
+        return FileResponse(file, headers=SECURITY | {"cache-control": "no-cache"})
 
     return Route("/" if file.name == "index.html" else f"/{file.name}", answer)
 

@@ -1,5 +1,6 @@
 """The model that is served now, and where the next one comes from."""
 
+import math
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from convline.text import one_line
 
 ARTIFACT = "classifier"  # in dvc.yaml, and the name of the model in the registry
 BATCH = 1 << 18  # values of images that the network takes at a time, which bounds its memory
+THREADS = 1  # of a call of the network: requests run beside one another
+QUICK = 0.002  # seconds for which an answer may hold up the event loop: a thread costs a fifth
 RETRY = 30.0  # seconds after which a refused model is tried again, as a remote may be back
 
 
@@ -36,6 +39,20 @@ class Served:
             "onnx_md5": self.classifier.md5,
             "revision": self.revision,
         }
+
+    @cached_property
+    def quick(self) -> int:
+        """The number of images that it answers within QUICK."""
+        image = np.zeros((1, *self.classifier.about.shape), np.float32)
+        self.classifier(image)
+        begin = time.perf_counter()
+        self.classifier(image)
+        return int(QUICK / (time.perf_counter() - begin))
+
+    @property
+    def quick_bytes(self) -> int:
+        """The bytes of these images, in binary."""
+        return self.quick * 4 * math.prod(self.classifier.about.shape)
 
     @property
     def version(self) -> str:
@@ -77,7 +94,7 @@ class File:
 
     def read(self) -> Served:
         """The model in the file."""
-        return Served(exported.read(self.path), None)
+        return Served(exported.read(self.path, THREADS), None)
 
 
 @dataclass(frozen=True)
@@ -145,7 +162,8 @@ def _of_revision(revision: str) -> Served:
     outs = lineage.outputs(lineage.parsed(revisions.read(str(LOCK), revision)))
     if str(ONNX) not in outs:
         raise Problem(f"{revision} has no {ONNX}: `dvc repro export` there, and commit {LOCK}")
-    classifier = Classifier(revisions.read_bytes(str(ONNX), revision), f"{revision}: {ONNX}")
+    content = revisions.read_bytes(str(ONNX), revision)
+    classifier = Classifier(content, f"{revision}: {ONNX}", THREADS)
     if classifier.md5 != outs[str(ONNX)]:
         raise Problem(f"{revision}: {ONNX} is damaged: its md5 is not the one in {LOCK}")
     if classifier.about.model_md5 != outs.get(str(MODEL)):

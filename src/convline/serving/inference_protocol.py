@@ -6,10 +6,12 @@ the tensors.
 """
 
 import math
+from array import array
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from pydantic import ConfigDict, Field
 
@@ -145,7 +147,7 @@ def _tensor(tensor: _Tensor, binary: memoryview, model: Served) -> Bytes | Float
     if "shared_memory_region" in tensor.parameters:
         raise Refused(400, "shared memory is not supported")
     if size is None:
-        values = _listed(tensor.data, kind, binary)
+        values = _listed(tensor.data, binary)
     elif tensor.data is not None:
         raise Refused(400, f"{INPUT} has both data and binary_data_size")
     elif type(size) is not int or size != len(binary) or size % kind.itemsize:
@@ -157,30 +159,31 @@ def _tensor(tensor: _Tensor, binary: memoryview, model: Served) -> Bytes | Float
         values = np.frombuffer(binary, kind)
     if values.size != count:
         raise Refused(400, f"{INPUT} holds {values.size:,} values; its shape takes {count:,}")
-    if kind == TYPES["FP32"]:
+    if values.dtype != np.uint8:
         low, high = values.min(), values.max()
         if not (low >= 0 and high <= 255):  # neither holds for NaN
             wrong = high if low >= 0 else low
             raise Refused(400, f"{INPUT} holds {wrong:g}; its values should be from 0 to 255")
-    return values.reshape(tensor.shape)
+        if kind == np.uint8 and (values % 1).any():
+            raise Refused(400, f"{INPUT} holds fractions, which {tensor.datatype} has not")
+    return values.astype(kind, copy=False).reshape(tensor.shape)
 
 
-def _listed(data: object, kind: np.dtype, binary: memoryview) -> Bytes | Floats:
+def _listed(data: object, binary: memoryview) -> npt.NDArray[Any]:
     """The values of a JSON list, flat or nested as the shape says."""
     if data is None:
         raise Refused(400, f"{INPUT} has neither data nor binary_data_size")
     if len(binary):
         raise Refused(400, f"{len(binary):,} bytes follow the JSON, and no input claims them")
+    if isinstance(data, list) and set(map(type, data)) <= {int, float}:
+        return np.frombuffer(array("d", data))  # ten times faster than NumPy's own way
     try:
         values = np.asarray(data)
     except ValueError as error:  # lists of different lengths
         raise Refused(400, f"the data of {INPUT} is ragged: {shortened(error)}") from error
     if values.dtype.kind not in "iuf" or not values.ndim:
         raise Refused(400, f"the data of {INPUT} should be a list of numbers")
-    whole = values.dtype.kind != "f" and values.min(initial=0) >= 0 and values.max(initial=0) <= 255
-    if kind == TYPES["UINT8"] and not whole:
-        raise Refused(400, f"the data of {INPUT} should be integers from 0 to 255")
-    return values.astype(kind).ravel()
+    return values.ravel()
 
 
 def answer(

@@ -122,6 +122,7 @@ def test_names_come_back_as_they_are(server: Running, name: str) -> None:
 
 
 def test_the_page_and_its_headers(server: Running) -> None:
+    assert server.get("/model")[1]["x-content-type-options"] == "nosniff"
     for file in sorted(app.PAGE.iterdir()):
         path = "/" if file.name == "index.html" else f"/{file.name}"
         status, headers, content = server.get(path)

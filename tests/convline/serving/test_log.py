@@ -4,20 +4,14 @@ import json
 import logging
 import sys
 
-from convline.serving.log import Line
+from convline.serving.log import Line, line
 
 
-def line(message: str, **extra: object) -> dict[str, object]:
-    """What the formatter makes of a record."""
-    record = logging.LogRecord("name", logging.INFO, __file__, 1, message, (), None)
-    record.__dict__.update(extra)
-    text = Line().format(record)
+def test_an_event_is_a_line_of_json() -> None:
+    text = line("info", "request", path='/\n"\x1b[31m', status=200)
     assert "\n" not in text
-    return dict(json.loads(text))
-
-
-def test_a_record_is_a_line_of_json() -> None:
-    values = line("request", fields={"path": '/\n"\x1b[31m', "status": 200})
+    assert "\x1b" not in text
+    values = json.loads(text)
     assert values.pop("time")
     assert values == {
         "level": "info",
@@ -31,5 +25,10 @@ def test_a_traceback_stays_on_the_line() -> None:
     try:
         raise ValueError("a\nb")
     except ValueError:
-        values = line("failed", exc_info=sys.exc_info())
-    assert "ValueError: a\nb" in str(values["traceback"])
+        raised = sys.exc_info()
+    record = logging.LogRecord("name", logging.ERROR, __file__, 1, "%s failed", ("it",), raised)
+    text = Line().format(record)
+    assert "\n" not in text
+    values = json.loads(text)
+    assert (values["level"], values["event"]) == ("error", "it failed")
+    assert "ValueError: a\nb" in values["traceback"]
