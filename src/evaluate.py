@@ -43,10 +43,10 @@ def main() -> None:
     # What imports Keras, pandas or scikit-learn comes only now: where memory is too little for
     # them, `problems.run` can say so
     from convline import models
-    from convline.evaluation import mistakes, scores
+    from convline.evaluation import mistakes, predictions, scores
 
     actual = test.labels.argmax(axis=1)
-    probabilities = predict(test)
+    probabilities = predictions.predict(predictions.load(test), test)
     figures = scores.summary(actual, probabilities, classes)
     with files.written(PREDICTIONS) as file:
         write_predictions(file, actual, probabilities, classes, names)
@@ -74,35 +74,6 @@ def main() -> None:
     if never := figures["never_predicted"]:
         shown = text.few(never, text.shortened)
         print(f"evaluate: never predicted: {shown} ({len(never)} of {len(classes)} classes)")
-
-
-def predict(test: arrays.Labelled) -> npt.NDArray[np.float32]:
-    """The probabilities (n, classes) that the model gives the images of `test`.
-
-    Raises `Problem` where the model is missing or damaged, takes other images, or returns something
-    other than probabilities.
-    """
-    from convline import models
-    from convline.data.batches import EVALUATION_BATCH, Batches
-
-    model = models.load(MODEL)
-    try:
-        outputs = models.output_shape(model, test.input_shape)
-    except ValueError:
-        outputs = None
-    if outputs != (None, test.classes):
-        raise problems.Problem(
-            f"{MODEL} does not turn images of {test.input_shape} into the probabilities of "
-            f"{test.classes} classes; `dvc repro train` regenerates it"
-        )
-    probabilities: npt.NDArray[np.float32] = model.predict(
-        backend.feed(Batches(test, EVALUATION_BATCH)), verbose=0
-    )
-    if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
-        raise problems.Problem(
-            f"{MODEL} returns numbers that are not probabilities; `dvc repro train` regenerates it"
-        )
-    return probabilities
 
 
 def write_predictions(

@@ -223,8 +223,8 @@ class Project:
 
     def rewrite_run(self, old: str, new: str) -> None:
         """Replace a text in dvc.lock and in all that the last run says of itself."""
-        for name in ("dvc.lock", "metrics/train.json", "metrics/evaluate.json"):
-            path = self.path / name
+        records = (self.path / "metrics").glob("*.json")
+        for path in (self.path / "dvc.lock", *records):
             path.write_text(path.read_text().replace(old, new))
 
     def objects(self) -> dict[str, str]:

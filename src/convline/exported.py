@@ -7,14 +7,15 @@ a picture is fitted to it.
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from pydantic import ConfigDict
+from PIL import ImageColor
+from pydantic import ConfigDict, Field, field_validator
 
-from convline.params import Schema, validate
+from convline.params import Int, Schema, validate
 from convline.problems import Problem
 from convline.text import one_line, shortened
 
@@ -22,6 +23,7 @@ KEY = "convline"  # of the JSON in an ONNX file's metadata
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Side = Annotated[Int, Field(ge=1, le=4096)]  # pixels
 
 
 class About(Schema):
@@ -34,13 +36,19 @@ class About(Schema):
     model_config = ConfigDict(extra="ignore")
 
     dataset: str
-    classes: list[str]
-    shape: tuple[int, int, int]
+    classes: Annotated[list[str], Field(min_length=1)]
+    shape: tuple[Side, Side, Literal[1, 3]]
     fit: Literal["pad", "crop", "stretch"]
     background: str
     ink: bool
     quantization: Literal["none", "float16", "int8"]
-    model_md5: str
+    model_md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        ImageColor.getrgb(value)  # raises `ValueError`
+        return value
 
 
 class Classifier:
@@ -65,12 +73,29 @@ class Classifier:
             ) from error
         self._image, self._probabilities = image.name, probabilities.name
         self.md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        self._try(source)
 
     def __call__(self, images: Bytes | Floats) -> Floats:
         """The probabilities (n, classes) of images (n, height, width, channels), 0 to 255."""
         feed = {self._image: np.asarray(images, np.float32)}
         (probabilities,) = self.session.run([self._probabilities], feed)
         return np.asarray(probabilities)
+
+    def _try(self, source: object) -> None:
+        """Raise `Problem` where the network does not answer as its metadata says."""
+        classes, shape = len(self.about.classes), self.about.shape
+        try:
+            answer = self(np.zeros((2, *shape), np.float32))
+        except Exception as error:
+            raise Problem(
+                f"{source} does not take images of the shape {shape}, which its metadata names: "
+                f"{shortened(one_line(error), 150)}"
+            ) from error
+        if answer.shape != (2, classes) or not np.isfinite(answer).all():
+            raise Problem(
+                f"{source} does not return the probabilities of the {classes} classes that its "
+                f"metadata names, but {shortened(answer.tolist())}"
+            )
 
 
 def read(path: Path, threads: int = 0) -> Classifier:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from convline import memory
 from convline.files import temporary_file
+from convline.problems import Problem
 
 # Keras and DVCLive import these where they are installed; nothing here needs them from there
 HIDDEN = ("pandas", "sklearn")
@@ -38,7 +39,8 @@ def quiet() -> Iterator[None]:
     """Hold back what native code writes to stderr, and show it only after an error.
 
     TensorFlow's libraries greet with notes that no log level silences
-    (github.com/tensorflow/tensorflow/issues/100442). An out-of-memory error needs no notes.
+    (github.com/tensorflow/tensorflow/issues/100442). A `Problem` and an out-of-memory error need no
+    notes.
     """
     with temporary_file() as notes:
         stderr = os.dup(2)
@@ -46,7 +48,8 @@ def quiet() -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            if not (isinstance(error, Exception) and memory.exhausted(error)):
+            explained = isinstance(error, Problem)
+            if not (explained or (isinstance(error, Exception) and memory.exhausted(error))):
                 notes.seek(0)
                 os.write(stderr, notes.read())
             raise

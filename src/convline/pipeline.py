@@ -13,7 +13,8 @@ from convline.paths import PROJECT
 from convline.problems import Problem
 from convline.text import one_line
 
-STAGES = ("fetch", "preprocess", "train", "evaluate")  # Convline's own; a project may have more
+# Convline's own; a project may have more
+STAGES = ("fetch", "preprocess", "train", "evaluate", "export")
 
 
 def networks() -> list[str]:

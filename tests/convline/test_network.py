@@ -153,7 +153,7 @@ def test_a_network_of_ones_own_goes_through_the_pipeline(project: Project, name:
     shutil.copy(OWN / f"{name}.py", project.path / "src/networks")
     project.set_params(network=name, epochs=1, **{name: {"units": 8}})
     again = ran(project.dvc("repro"))
-    assert {"train", "evaluate"} <= set(again)
+    assert {"train", "evaluate", "export"} <= set(again)
     assert "preprocess" not in again
     figures = json.loads((project.path / "metrics/evaluate.json").read_text())
     assert figures["images"] == 90

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import evaluate
+import export
 import fetch
 import preprocess
 import train
@@ -27,6 +28,7 @@ SCHEMAS: dict[str, type[Schema]] = {
     "preprocess": preprocess.Params,
     "train": train.Params,
     "evaluate": evaluate.Params,
+    "export": export.Params,
 }
 STAGES_AND_KEYS = [(stage, key) for stage in SCHEMAS for key in SCHEMAS[stage].model_fields]
 SECTIONS: dict[str, type[Schema]] = {"convnet": convnet.Params, "resnet": resnet.Params}

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import evaluate
+import export
 import fetch
 import preprocess
 import train
@@ -30,10 +31,13 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "preprocess": preprocess.Params,
     "train": train.Params,
     "evaluate": evaluate.Params,
+    "export": export.Params,
     "convnet": convnet.Params,
     "resnet": resnet.Params,
     "gate": Gate,
 }
+WHOLE = ("preprocess", "export")  # depend on all of a dataset's entry
+COMPUTING = ("train", "evaluate", "export")  # with Keras
 
 Records = dict[str, dict[str, list[str]]]
 
@@ -109,10 +113,10 @@ def test_a_network_reads_its_section(records: Records) -> None:
 @pytest.mark.xdist_group("records")
 @pytest.mark.parametrize("stage", STAGES)
 def test_dataset_keys_are_those_that_the_stage_reads(records: Records, stage: str) -> None:
-    """Those of preprocess depend on the kind of dataset, so it depends on the whole entry."""
+    """Some keys are there for one kind of dataset: who reads them depends on the whole entry."""
     # Where the bytes come from is no parameter: their checksum decides
     read = set(records[stage]["datasets"]) - {"mirrors"}
-    assert keys(stage, "datasets.yaml") == ({"${dataset}"} if stage == "preprocess" else read)
+    assert keys(stage, "datasets.yaml") == ({"${dataset}"} if stage in WHOLE else read)
 
 
 @pytest.mark.xdist_group("records")
@@ -140,7 +144,7 @@ def test_outs_are_the_files_that_the_stage_writes(records: Records, stage: str) 
 @pytest.mark.parametrize("stage", STAGES)
 def test_keras_is_imported_where_it_computes(records: Records, stage: str) -> None:
     imported = {"keras", "tensorflow"} & set(records[stage]["imported"])
-    assert imported == ({"keras", "tensorflow"} if stage in ("train", "evaluate") else set())
+    assert imported == ({"keras", "tensorflow"} if stage in COMPUTING else set())
 
 
 @pytest.mark.xdist_group("records")

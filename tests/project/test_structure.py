@@ -61,9 +61,11 @@ ALLOWED = {
     "data": {"base"},
     "training": {"base", "data"},
     "evaluation": {"base", "data"},
+    "export": {"base", "data"},
     "networks": {"base"},
-    "commands": {"base", "data", "training", "evaluation", "stages"},
-    "stages": {"base", "data", "training", "evaluation"},
+    "serving": {"base", "data", "evaluation"},
+    "commands": {"base", "data", "training", "evaluation", "serving", "stages"},
+    "stages": {"base", "data", "training", "evaluation", "export"},
 }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, field_validator
 
@@ -81,6 +81,8 @@ class IdxDataset(Dataset):
     """
 
     shape: tuple[Side, Side]
+    fit: ClassVar[Literal["pad"]] = "pad"  # and background: how other pictures are fitted to it
+    background: ClassVar[str] = "black"
     ink: bool = False
     files: dict[str, File] | Literal["scikit-learn"]
 
@@ -115,6 +117,7 @@ class PictureDataset(Dataset):
     shape: tuple[Side, Side, Literal[1, 3]]
     fit: Literal["pad", "crop", "stretch"]
     background: str
+    ink: ClassVar[bool] = False
     test_share: Annotated[Float, Field(gt=0, lt=1)] | None = None
     split_seed: Seed = 0
     files: dict[str, File]

@@ -124,6 +124,32 @@ def decode(content: bytes, form: Form) -> Bytes:
         return pixels.reshape(height, width, channels)
 
 
+def size(content: bytes) -> tuple[int, int]:
+    """The width and height of the picture in `content`, from its header. Raises `Unreadable`."""
+    with _opened(content) as file:
+        return file.size
+
+
+def decode_grey(content: bytes, side: int) -> Bytes:
+    """The whole picture in `content` in grey, (height, width), with no side longer than `side`.
+
+    As `decode`, except that transparency shows white, or black where the picture contrasts more
+    with it. Raises `Unreadable`.
+    """
+    form = Form((side, side, 1), "pad", "white")
+    with _opened(content) as file:
+        if file.format in ("JPEG", "MPO"):
+            _draft(file, form)
+        image = _plain(file)
+        if max(image.size) > side:
+            image = _resized(image, form)
+        if image.mode != "RGBA":
+            return np.asarray(image.convert("L"))
+        grounds = (Image.new("RGBA", image.size, ground) for ground in ("white", "black"))
+        shown = (Image.alpha_composite(ground, image).convert("L") for ground in grounds)
+        return max(map(np.asarray, shown), key=np.ptp)
+
+
 def inspect(content: bytes) -> Facts:
     """What the picture in `content` is. It is decoded to its last pixel. Raises `Unreadable`."""
     with _opened(content) as file:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import pandas as pd
 from dvc.utils.serialize import parse_yaml
 from pydantic import ConfigDict, FailFast, Field, create_model
 
@@ -19,7 +18,7 @@ from convline.data.datasets import Name
 from convline.evaluation.figures import FIGURES
 from convline.objects import check_lock
 from convline.params import Float, Int, Schema, SchemaT, read_yaml, validate
-from convline.paths import EVALUATION, LOCK, PARAMS, PREDICTIONS, TRAINING
+from convline.paths import EVALUATION, EXPORT, LOCK, PARAMS, PREDICTIONS, TRAINING
 from convline.problems import Problem
 from convline.provenance import Record, contradiction, digest
 from convline.revisions import WORKSPACE
@@ -27,6 +26,9 @@ from convline.text import one_line
 
 TARGET = "evaluate"  # the stage that writes the figures
 COMMIT = '`git commit --all --message "Run on this machine"`'
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 T = TypeVar("T")
 
@@ -173,12 +175,13 @@ class Run:
         return self._checked(Scores, _parsed(EVALUATION, self.revision, json.loads), EVALUATION)
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self) -> "pd.DataFrame":
         """A row for each test image, in the order of the dataset's file.
 
         The columns are `index`, `actual` and `predicted` (names of classes), and `confidence`; of a
         dataset whose images have names also `file_name`, which can hold any characters.
         """
+        import pandas as pd  # a server that shows figures comes without it
 
         def parse(text: str) -> pd.DataFrame:
             # A class may be called 1, or NA
@@ -238,7 +241,8 @@ def _remarks(run: Run) -> Iterator[str]:
     """What makes a run doubtful. Raises `FalseRun` where its outputs contradict its dvc.lock."""
     name = "the workspace" if run.revision == WORKSPACE else run.revision
     evaluated = _records(EVALUATION, run.revision)
-    for record in (*_records(TRAINING, run.revision), *evaluated):
+    others = (*_records(TRAINING, run.revision), *_records(EXPORT, run.revision))
+    for record in (*others, *evaluated):
         if difference := contradiction(record, run.lock):
             raise FalseRun(
                 f"{name} has outputs that were not made by what its {LOCK} says: {difference}; "

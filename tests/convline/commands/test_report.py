@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from browsers import Browser, browser_is_here, chromium, evaluated, show
 from conftest import NAMES, Project
 from convline import revisions
 from convline.commands.report import (
@@ -31,13 +30,7 @@ from convline.text import one_line, printable
 
 EVALUATION = "metrics/evaluate.json"
 PREDICTIONS = "metrics/predictions.csv"
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-browser_is_here = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="Chromium is not installed"
-)
 together = pytest.mark.xdist_group("report")
-
-Browser = webdriver.Chrome
 
 
 def text(project: Project) -> str:
@@ -77,51 +70,19 @@ def project(experimented: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium without a network."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",  # which is small in a container
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "proxy-server=127.0.0.1:9",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
-def show(browser: Browser, project: Project, width: int = 1200, scheme: str = "light") -> None:
-    """Open the project's report in a window of `width` pixels."""
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-    )
-    browser.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
-    )
-    browser.get((project.path / "report.html").as_uri())
-
-
-def evaluated(browser: Browser, expression: str) -> Any:
-    """The value of a JavaScript expression on the page that is open."""
-    return browser.execute_script(f"return {expression}")
+def address(project: Project) -> str:
+    """Where the project's report is."""
+    return (project.path / "report.html").as_uri()
 
 
 @together
 @browser_is_here
 def test_every_plot_is_drawn(browser: Browser, reported: Project) -> None:
-    show(browser, reported)
+    show(browser, address(reported))
     figures = evaluated(
         browser,
         """[...document.querySelectorAll("figure")].map(figure => {
@@ -156,7 +117,7 @@ def test_every_plot_is_drawn(browser: Browser, reported: Project) -> None:
 @browser_is_here
 def test_curves_have_a_point_for_each_epoch(browser: Browser, reported: Project) -> None:
     """A run of one epoch too, of which a line alone would show nothing."""
-    show(browser, reported)
+    show(browser, address(reported))
     points = evaluated(
         browser,
         """[...document.querySelectorAll("figure")].slice(0, 2).map(
@@ -169,7 +130,7 @@ def test_curves_have_a_point_for_each_epoch(browser: Browser, reported: Project)
 @together
 @browser_is_here
 def test_the_page_loads_nothing_and_runs_nothing(browser: Browser, reported: Project) -> None:
-    show(browser, reported)
+    show(browser, address(reported))
     assert evaluated(browser, "performance.getEntriesByType('resource').length") == 0
     assert evaluated(browser, "document.scripts.length") == 0
     assert browser.get_log("browser") == []
@@ -191,7 +152,7 @@ def test_the_page_loads_nothing_and_runs_nothing(browser: Browser, reported: Pro
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_it_fits_the_window(browser: Browser, reported: Project, width: int, scheme: str) -> None:
-    show(browser, reported, width, scheme)
+    show(browser, address(reported), width, scheme)
     assert (
         evaluated(
             browser, "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -211,7 +172,7 @@ def test_it_fits_the_window(browser: Browser, reported: Project, width: int, sch
 @together
 @browser_is_here
 def test_its_structure_can_be_read_aloud(browser: Browser, reported: Project) -> None:
-    show(browser, reported)
+    show(browser, address(reported))
     levels = evaluated(
         browser, "[...document.querySelectorAll('h1, h2, h3')].map(node => +node.tagName[1])"
     )

@@ -1,0 +1,1 @@
+"""The server: what it answers, within which limits, and with which model."""
