@@ -9,7 +9,6 @@ after `dvc repro export`. Writes benchmarks/serve.md.
 import argparse
 import io
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -25,10 +25,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from side_by_side import REPOSITORY, report, table
+
+sys.path.append(str(REPOSITORY / "src"))
 from convline import exported
 from convline.data import fitting
 from convline.exported import Bytes, Classifier
-from side_by_side import REPOSITORY, report, table
+from convline.serving.current import THREADS
 
 MANY = 64  # images of a large request
 INFER = "/v2/models/classifier/infer"
@@ -51,7 +54,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=4, help="clients, default 4")
     options = parser.parse_args()
 
-    classifier = exported.read(options.model)
+    classifier = exported.read(options.model, THREADS)
     pictures = [drawn(seed, classifier.about.shape) for seed in range(MANY)]
     rows = []
     with server(options.model) as port:
@@ -59,12 +62,12 @@ def main() -> None:
             some = pictures[:count]
             images = np.stack([fitting.fit(picture, classifier.about) for picture in some])
             kinds: dict[str, Callable[[], Callable[[], None]]] = {
-                "onnxruntime": lambda images=images: lambda: bare(classifier, images),
-                "decoding and onnxruntime": lambda some=some: lambda: decoded(classifier, some),
-                "PNG files": lambda some=some: client(port, form(some)),
-                "binary tensor": lambda images=images: client(port, binary(images)),
-                "binary tensor, bytes": lambda images=images: client(port, binary(images, "UINT8")),
-                "JSON tensor": lambda images=images: client(port, listed(images)),
+                "onnxruntime": partial(partial, bare, classifier, images),
+                "decoding and onnxruntime": partial(partial, decoded, classifier, some),
+                "PNG files": partial(client, port, form(some)),
+                "binary tensor": partial(client, port, binary(images)),
+                "binary tensor, bytes": partial(client, port, binary(images, "UINT8")),
+                "JSON tensor": partial(client, port, listed(images)),
             }
             loads: dict[str, list[Load]] = {kind: [] for kind in kinds}
             for _ in range(options.rounds):
@@ -90,7 +93,8 @@ def main() -> None:
         "The server under load, beside bare calls of onnxruntime",
         f"Model of {about.dataset}, images {' x '.join(map(str, about.shape))}; {options.threads} "
         f"clients at a time; medians of {options.rounds} rounds of {options.seconds:g} seconds. "
-        "Clients, server and bare calls share the same processors.",
+        "Clients, server and bare calls share the same processors; a call of the network has "
+        f"{THREADS} thread.",
         "Rate: images a second. Ratio: to the rate of bare calls with as many images in the same "
         "round. p50 and p99: milliseconds of a request.",
         table(["request", "images", "rate", "ratio", "p50", "p99"], rows),
@@ -144,7 +148,7 @@ def form(pictures: list[bytes]) -> bytes:
 def binary(images: Bytes, kind: str = "FP32") -> bytes:
     """An inference request as Triton's client makes it."""
     raw = images.astype(np.float32 if kind == "FP32" else np.uint8).tobytes()
-    tensor = {"name": "image", "shape": images.shape, "datatype": kind}
+    tensor: dict[str, object] = {"name": "image", "shape": images.shape, "datatype": kind}
     tensor["parameters"] = {"binary_data_size": len(raw)}
     head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
     return request(INFER, head + raw, inference_header_content_length=str(len(head)))
@@ -153,7 +157,7 @@ def binary(images: Bytes, kind: str = "FP32") -> bytes:
 def listed(images: Bytes) -> bytes:
     """An inference request in JSON."""
     tensor = {"name": "image", "shape": images.shape, "datatype": "UINT8"}
-    tensor["data"] = images.ravel().tolist()
+    tensor |= {"data": images.ravel().tolist()}
     return request(INFER, json.dumps({"inputs": [tensor]}).encode())
 
 
@@ -192,8 +196,8 @@ def load(
     begin = time.perf_counter()
 
     def work(ask: Callable[[], None], own: list[float]) -> None:
-        now = time.perf_counter()
-        while now < begin + seconds:
+        now = begin
+        while not own or now < begin + seconds:
             ask()
             before, now = now, time.perf_counter()
             own.append(1000 * (now - before))
@@ -212,10 +216,11 @@ def server(model: Path) -> Iterator[int]:
     """`convline serve` with `model`: its port."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "dvc.yaml").write_text("stages: {}\n")
-        command = [sys.executable, REPOSITORY / "src", "serve", "--port=0", "--model", model]
+        arguments = ("serve", "--port=0", "--model", str(model.resolve()))
+        command = [sys.executable, str(REPOSITORY / "src"), *arguments]
         with open(Path(folder, "log"), "w") as log:
             process = subprocess.Popen(
-                command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ
+                command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
             )
         try:
             line = process.stdout.readline() if process.stdout else ""

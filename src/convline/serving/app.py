@@ -167,7 +167,7 @@ class Service:
         # Pictures of ink that do not look like those of the dataset take longer
         most = len(files) * math.prod(about.shape[:2]) if about.ink else FEW
         with suppress(pictures.Unreadable):
-            return sum(math.prod(pictures.size(file.content)) for file in files) <= most
+            return sum(file.pixels for file in files) <= most
         return True
 
     def predictions(
@@ -179,7 +179,7 @@ class Service:
         images, good = [], []
         for file, entry in zip(files, entries):
             try:
-                images.append(self.fit(file.content, model))
+                images.append(self.fit(file, model))
                 good.append(entry)
             except pictures.Unreadable as error:
                 if len(files) == 1:
@@ -198,14 +198,13 @@ class Service:
             self.metrics.predictions.labels(classes[best]).inc()
         return entries
 
-    def fit(self, content: bytes, model: Served) -> Bytes:
+    def fit(self, file: Upload, model: Served) -> Bytes:
         """A picture as the model sees it. Raises `Unreadable`."""
-        width, height = pictures.size(content)
-        if width * height > self.limits.pixels:
+        if file.pixels > self.limits.pixels:
             raise pictures.Unreadable(
-                f"has {width:,} x {height:,} pixels; the server's limit is {self.limits.pixels:,}"
+                f"has {file.pixels:,} pixels; the server's limit is {self.limits.pixels:,}"
             )
-        return fitting.fit(content, model.classifier.about)
+        return fitting.fit(file.content, model.classifier.about)
 
     async def model(self, request: Request) -> Response:
         """Describe the model in use: its card, or its facts where JSON is wanted."""

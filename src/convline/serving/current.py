@@ -44,10 +44,12 @@ class Served:
     def quick(self) -> int:
         """The number of images that it answers within QUICK."""
         image = np.zeros((1, *self.classifier.about.shape), np.float32)
-        self.classifier(image)
-        begin = time.perf_counter()
-        self.classifier(image)
-        return int(QUICK / (time.perf_counter() - begin))
+        times = []
+        for _ in range(10):  # the best: others may keep the machine busy
+            begin = time.perf_counter()
+            self.classifier(image)
+            times.append(time.perf_counter() - begin)
+        return int(QUICK / min(times))
 
     @property
     def quick_bytes(self) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import orjson
 
 LOGGER = logging.getLogger("convline.serving")
+STREAM = sys.__stderr__ or sys.stderr  # not the one that DVC's colorama puts in its place
 
 
 class Line(logging.Formatter):
@@ -22,7 +23,7 @@ class Line(logging.Formatter):
 
 def configure() -> None:
     """Write in this form what uvicorn, other libraries and Python itself have to say."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(STREAM)
     handler.setFormatter(Line())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
@@ -30,7 +31,7 @@ def configure() -> None:
 
 def event(level: str, name: str, **fields: object) -> None:
     """Log an event. Past `logging`, which would take longer than all else about a small request."""
-    sys.stderr.write(line(level, name, **fields) + "\n")
+    STREAM.write(line(level, name, **fields) + "\n")
 
 
 def line(level: str, name: str, **fields: object) -> str:

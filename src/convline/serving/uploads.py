@@ -1,9 +1,12 @@
 """Uploads: the picture files in the body of a request."""
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from python_multipart.multipart import parse_options_header
 
+from convline.data import pictures
 from convline.serving.limits import Limits, Refused
 from convline.text import shortened
 
@@ -17,6 +20,11 @@ class Upload:
 
     name: str | None
     content: bytes
+
+    @cached_property
+    def pixels(self) -> int:
+        """The number of pixels that its header tells. Raises `Unreadable`."""
+        return math.prod(pictures.size(self.content))
 
 
 def uploads(body: bytes, content_type: str, limits: Limits) -> list[Upload]:

@@ -1079,3 +1079,11 @@ def test_a_background_that_is_no_colour(background: str) -> None:
     assert line.startswith("datasets.yaml: name: background is ")
     assert line.endswith('; it should be a colour, such as white or "#ffffff"')
     assert "\n" not in line
+
+
+def test_the_size_is_read_from_the_header_alone() -> None:
+    file = io.BytesIO()
+    Image.new("L", (31, 17)).save(file, "PNG")
+    assert pictures.size(file.getvalue()[:-20]) == (31, 17)
+    with pytest.raises(pictures.NoPicture):
+        pictures.size(b"no picture")
