@@ -3,23 +3,27 @@
 They run on MNIST, in a clone of the last commit that has the outputs of `main`. A command is a line
 that starts with "$ " in a console block; what follows is its output. Where that starts with "...",
 as many of its last lines are written as were there before. A page that speaks of example.com gets
-servers on this machine instead, and one that speaks of ~/pictures a folder of drawn ones.
+servers on this machine instead, one that speaks of ~/pictures a folder of drawn ones, and one that
+serves the model a port that is free.
 """
 
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 PICTURES = "~/pictures"
+SERVE, SERVED = "convline serve", "127.0.0.1:8000"
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 
@@ -59,6 +63,22 @@ class Shell:
         return output
 
 
+@contextmanager
+def free_port(project: Path) -> Iterator[dict[str, str]]:
+    """What stands for the server's command and address, so that its usual port may be in use.
+
+    A server whose process is in server.pid of the `project` is stopped at the end.
+    """
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    try:
+        yield {SERVE: f"{SERVE} --port {port}", SERVED: f"127.0.0.1:{port}"}
+    finally:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(int((project / "server.pid").read_text()), signal.SIGTERM)
+
+
 def main() -> None:
     """Rewrite the page that the command line names."""
     page = Path(sys.argv[1])
@@ -80,7 +100,9 @@ def main() -> None:
         if PICTURES in page.read_text():
             import drawings
 
-            shell.addresses = {PICTURES: str(drawings.draw_shapes(folder / "pictures"))}
+            shell.addresses = {PICTURES: str(drawings.draw_all(folder / "pictures"))}
+        if SERVE in page.read_text():
+            shell.addresses = shell.addresses | stack.enter_context(free_port(clone))
 
         def execute(command: str) -> str:
             print(f"$ {command}", flush=True)

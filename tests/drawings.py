@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 PETS = ("ant", "bee", "cat")
 
@@ -37,6 +37,11 @@ def draw_pets(folder: Path, count: int = 12) -> Path:
     return draw(folder, [f"{label}/{i:02}.png" for i in range(count) for label in PETS])
 
 
+def draw_all(folder: Path) -> Path:
+    """Draw what the pages in docs/ call ~/pictures. Returns `folder`."""
+    return draw_digits(draw_shapes(folder))
+
+
 def draw_shapes(folder: Path) -> Path:
     """Draw circles, squares and triangles, of all sizes and colours, as docs/pictures.md has them.
 
@@ -48,6 +53,17 @@ def draw_shapes(folder: Path) -> Path:
             _draw_shape(folder / f"shapes/{label}/{i:02}.{'png' if i % 3 else 'jpg'}", random)
     for name in ("round", "red"):
         _draw_shape(folder / f"new/{name}.png", random, "circle")
+    return folder
+
+
+def draw_digits(folder: Path) -> Path:
+    """Write a four and a seven on paper, as docs/use.md has them, in digits/. Returns `folder`."""
+    for name, digit, corner in (("four", "4", (120, 60)), ("seven", "7", (40, 90))):
+        image = Image.new("L", (320, 240), 235)
+        ImageDraw.Draw(image).text(corner, digit, 60, ImageFont.load_default(110))
+        path = folder / f"digits/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
     return folder
 
 

@@ -38,8 +38,10 @@ def test_every_command_runs_and_prints_the_like(
             shell.addresses, variables = stack.enter_context(example)
             shell.environment = shell.environment | variables
         if console.PICTURES in text:
-            drawn = drawings.draw_shapes(tmp_path / "pictures")
-            shell.addresses = {console.PICTURES: str(drawn)}
+            shell.addresses = {console.PICTURES: str(drawings.draw_all(tmp_path / "pictures"))}
+        if console.SERVE in text:
+            port = stack.enter_context(console.free_port(project.path))
+            shell.addresses = shell.addresses | port
         printed = console.outputs(console.refreshed(text, shell))
     for (command, output), (_, shown) in zip(printed, console.outputs(text), strict=True):
         assert words(output) == words(shown), command
