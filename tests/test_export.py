@@ -239,6 +239,6 @@ def test_images_of_another_dataset(
 ) -> None:
     project.set_dataset("tiny", classes=[*CLASSES, "dog"])
     assert in_process(project, monkeypatch, capsys) == (
-        "export: data/processed/ has images of (12, 12, 1) in 3 classes, tiny has (12, 12, 1) in 4; "
-        "`dvc repro preprocess` regenerates it"
+        "export: data/processed/ has images of (12, 12, 1) in 3 classes, tiny has (12, 12, 1) in "
+        "4; `dvc repro preprocess` regenerates it"
     )
