@@ -25,6 +25,11 @@ MISSING = servers.missing(*servers.WRITABLE)
         ("cost", "--repeats=1", [*STAGES, "train : bare"]),
         ("floor", "--rounds=1", ["tutorial", "computing", "validation", "probabilities"]),
         ("growth", "--multiples 1 2", ["stage      | 1 times", "fetch", "train", "evaluate"]),
+        (
+            "export",
+            "--repeats=1",
+            ["Keras", "ONNX, onnxruntime, none", "LiteRT, its interpreter, int8"],
+        ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
     ],
 )
