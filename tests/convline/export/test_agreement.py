@@ -80,8 +80,10 @@ def test_a_better_accuracy_is_no_loss() -> None:
 def test_classes_that_are_tied_may_change_places() -> None:
     """A model of zeros takes all for equal: rounding decides then, and changes nothing."""
     expected = np.full_like(KERAS, 0.5)
-    assert compared(expected + np.float32([[-1e-6, 1e-6]]), expected).changed_predictions == 0
-    apart = expected + np.float32([[1e-3, -1e-3]])
+    assert (
+        compared(expected + np.array([-1e-6, 1e-6], np.float32), expected).changed_predictions == 0
+    )
+    apart = expected + np.array([1e-3, -1e-3], np.float32)
     assert compared(apart[:, ::-1], apart).changed_predictions == 300
 
 

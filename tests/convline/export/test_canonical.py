@@ -1,6 +1,7 @@
 """Canonical ONNX models: one graph, one content, whatever its nodes are called."""
 
 import random
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ def branched(seed: int) -> ModelProto:
     def name(of: str) -> str:
         return names.setdefault(of, f"{of}__{order.randrange(1000)}")
 
-    def node(kind: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+    def node(kind: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
         made = helper.make_node(
             kind,
             [name(one) for one in inputs.split(", ")],
@@ -65,7 +66,7 @@ def branched(seed: int) -> ModelProto:
     ]
     shuffled = nodes[:]
     order.shuffle(shuffled)
-    values = {
+    values: dict[str, np.ndarray] = {
         "weight": np.arange(8, dtype=np.float32).reshape(4, 2) / 8,
         "zero": np.zeros((), np.float32),
         "scale": np.array([2, -3], np.float32),

@@ -31,7 +31,7 @@ def test_it_answers_as_keras_does(exports: Path, name: str) -> None:
     """Whatever the network and the number of images."""
     classify = exported.read(exports / f"{name}.none.onnx")
     expected = np.load(exports / f"{name}.npy")
-    assert len(np.unique(expected.argmax(axis=1))) > 1
+    assert len(np.unique(expected)) > 3
     for images in (IMAGES, IMAGES[:1], IMAGES[:7].astype(np.float32)):
         assert classify(images) == pytest.approx(expected[: len(images)], abs=1e-6)
 

@@ -1,7 +1,7 @@
 """Measure the exported models: what int8 and float16 cost in accuracy, and save in size and time.
 
 Run on an otherwise idle machine, from anywhere, with the project's environment; the dataset comes
-from where the stage fetch gets it. Writes benchmarks/export.md.
+from where the stage fetch gets it. Writes benchmarks/formats.md.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def main() -> None:
         ]
 
     report(
-        "export",
+        "formats",
         "Exported models beside Keras",
         f"Dataset {params['dataset']}, network {params['network']}, {params['threads']} threads. "
         f"Accuracy, changed predictions and the largest difference of a probability are those of "
