@@ -38,11 +38,14 @@ def write(folder: str, jobs: list[tuple[str, str]]) -> None:
     The models are saved and loaded again, as between the stages.
     """
     inprocess.configure()
+    import keras
+
     from convline import models
     from convline.export import litert, onnx_file
     from convline.export.calibration import Calibration
 
     for name, quantization in jobs:
+        keras.utils.clear_session()  # which counts the layers of a process, for their names
         model = inprocess.build(name)
         models.output_shape(model, SHAPE)
         random = np.random.default_rng(1)

@@ -64,7 +64,7 @@ def test_it_comes_with_what_it_is(exports: Path) -> None:
 
 
 def test_another_process_writes_the_same_bytes(exports: Path, tmp_path: Path) -> None:
-    """In both formats. Other models before, and other hashes, make no difference to it."""
+    """In both formats, with other hashes."""
     jobs = [("resnet", "none"), *QUANTIZED, ("subclassed", "none")]
     inprocess.run(f"import exports; exports.write({str(tmp_path)!r}, {jobs})", hash_seed=2)
     names = [f"{name}.{kind}{suffix}" for name, kind in jobs for suffix in SUFFIXES]
