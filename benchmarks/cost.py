@@ -10,7 +10,7 @@ from statistics import median
 from side_by_side import Child, copy_of_project, report, table
 
 # train and bare take turns: what slows the machine for a while slows both
-ORDER = ("fetch", "preprocess", "train", "bare", "evaluate")
+ORDER = ("fetch", "preprocess", "train", "bare", "evaluate", "export")
 
 
 def main() -> None:

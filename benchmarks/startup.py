@@ -21,12 +21,14 @@ WORK = {
     "preprocess": "data/processed",
     "train": "checkpoints",
     "evaluate": "models",
+    "export": "models",
 }
 LIBRARIES = {
     "fetch": "aiohttp, fsspec",
     "preprocess": "numpy",
     "train": "keras",
     "evaluate": "keras",
+    "export": "keras",
 }
 # Runs a script, and prints when it first opened a file of a folder, and when it had ended
 WATCHED = """

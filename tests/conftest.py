@@ -16,6 +16,7 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
+import inprocess
 from convline import pipeline
 from convline.commands.run import update
 from convline.data import idx
@@ -353,6 +354,14 @@ def experimented(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) 
     project.run("git", "checkout", "HEAD", "--", ".")
     project.dvc("checkout")
     return project
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what tests/exports.py writes of all networks. Tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("exports")
+    inprocess.run(f"import exports as e; e.write({str(folder)!r}, [*e.PLAIN, *e.QUANTIZED])")
+    return folder
 
 
 @pytest.fixture

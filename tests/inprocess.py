@@ -1,6 +1,7 @@
 """Keras within the tests' own process: its backend, and recipes and networks for it."""
 
 import copy
+import importlib
 import os
 import subprocess
 import sys
@@ -18,6 +19,18 @@ from networks import convnet as convnets
 TESTS = Path(__file__).parent
 MADE_FROM = Record(stage="train", params={"params.yaml": {"epochs": 5}}, deps={})
 DEFAULTS = yaml.safe_load((TESTS.parent / "params.yaml").read_text())
+OWN = TESTS / "own_networks"
+CONVNETS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
+}
+SECTIONS: dict[str, dict[str, Any]] = {
+    "resnet": {"filters": [2, 2, 4], "depth": 1, "dropout": 0.5},
+    "branches": {"filters": 2},
+    "custom_layer": {"units": 16},
+    "subclassed": {"units": 16},
+}
+NETWORKS = (*CONVNETS, *SECTIONS)
 
 
 def configure() -> None:
@@ -37,6 +50,16 @@ def convnet(input_shape: tuple[int, int, int], classes: int, **changes: object) 
     """The network of params.yaml with `changes` of its section."""
     section = copy.deepcopy(DEFAULTS["convnet"]) | changes
     return convnets.build(input_shape, classes, convnets.Params.model_validate(section))
+
+
+def build(name: str) -> Any:
+    """One of `NETWORKS`, ours and a user's, for images of 12 x 12 in three classes."""
+    if name in CONVNETS:
+        return convnet((12, 12, 1), 3, filters=[4, 8], kernels=[3, 3], **CONVNETS[name])
+    sys.path.append(str(OWN))
+    module = importlib.import_module("networks.resnet" if name == "resnet" else name)
+    sys.path.remove(str(OWN))
+    return module.build((12, 12, 1), 3, module.Params.model_validate(SECTIONS[name]))
 
 
 def run(code: str, *folders: Path, hash_seed: int = 0, **environment: str) -> str:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from convline import imports
+from convline.problems import Problem
 
 
 def test_what_is_hidden_cannot_be_imported_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,14 +42,16 @@ def test_what_is_imported_is_never_collected() -> None:
         (ZeroDivisionError(), "a note\n"),
         (KeyboardInterrupt(), "a note\n"),
         (MemoryError(), ""),
+        (Problem("too small"), ""),
     ],
     ids=repr,
 )
 def test_notes_of_native_code_are_shown_after_an_error_only(
     capfd: pytest.CaptureFixture[str], error: BaseException | None, shown: str
 ) -> None:
-    """But not where memory is too little: the line that says so needs no notes."""
-    with contextlib.suppress(ZeroDivisionError, KeyboardInterrupt, MemoryError), imports.quiet():
+    """But not where a line says what to do, or that memory is too little."""
+    expected = (ZeroDivisionError, KeyboardInterrupt, MemoryError, Problem)
+    with contextlib.suppress(*expected), imports.quiet():
         os.write(2, b"a note\n")
         if error:
             raise error

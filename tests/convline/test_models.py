@@ -1,11 +1,9 @@
 """Model files: the same bytes from any process, opened by Keras alone, damage noticed."""
 
 import hashlib
-import importlib
 import io
 import json
 import re
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,9 @@ import pytest
 
 import inprocess
 from convline.problems import Problem
+from inprocess import NETWORKS, build
 
 HERE = Path(__file__).parent
-OWN = HERE.parent / "own_networks"
-CONVNETS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
-}
-NETWORKS = (*CONVNETS, "resnet", "branches", "custom_layer", "subclassed")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 12, 12, 1), np.uint8)
 
 
@@ -30,24 +23,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 12, 12, 1), np.uint8)
 def keras() -> None:
     """Keras, with its backend chosen, and a user's networks imported."""
     inprocess.configure()
-    sys.path.append(str(OWN))
-    for name in ("branches", "custom_layer", "subclassed"):
-        importlib.import_module(name)
-    sys.path.remove(str(OWN))
-
-
-def build(name: str) -> Any:
-    """One of `NETWORKS`, for images of 12 x 12 in three classes."""
-    if name in CONVNETS:
-        return inprocess.convnet((12, 12, 1), 3, filters=[4, 8], kernels=[3, 3], **CONVNETS[name])
-    module = importlib.import_module("networks.resnet" if name == "resnet" else name)
-    section = {
-        "resnet": {"filters": [2, 2, 4], "depth": 1, "dropout": 0.5},
-        "branches": {"filters": 2},
-        "custom_layer": {"units": 16},
-        "subclassed": {"units": 16},
-    }[name]
-    return module.build((12, 12, 1), 3, module.Params.model_validate(section))
+    for name in NETWORKS:
+        build(name)
 
 
 def write(folder: str) -> None:
@@ -65,7 +42,7 @@ def write(folder: str) -> None:
 
 def run(code: str, hash_seed: int = 0) -> str:
     """The output of Python code in a new process."""
-    return inprocess.run(code, HERE, OWN, hash_seed=hash_seed)
+    return inprocess.run(code, HERE, hash_seed=hash_seed)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,11 @@ MISSING = servers.missing(*servers.WRITABLE)
             *("serve", "--rounds=1 --seconds=0.1"),
             ["onnxruntime", "PNG files", "binary tensor", "JSON tensor"],
         ),
+        (
+            "formats",
+            "--repeats=1",
+            ["Keras", "ONNX, onnxruntime, none", "LiteRT, its interpreter, int8"],
+        ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
     ],
 )

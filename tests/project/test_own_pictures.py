@@ -40,7 +40,7 @@ def clone(pushed: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@example.com")
     output = project.dvc("exp", "run", "-S", "dataset=pets")
-    assert ran(output) == ["fetch", "preprocess", "train", "evaluate"]
+    assert ran(output) == ["fetch", "preprocess", "train", "evaluate", "export"]
     return project
 
 

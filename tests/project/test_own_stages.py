@@ -184,7 +184,7 @@ def test_dependencies_of_ours_may_be_added_and_renamed(project: Project) -> None
     (project.path / "extra/words.txt").write_text("a")
     project.convline("deps")
     project.commit("Add a directory")
-    assert ran(project.dvc("repro")) == ["train", "evaluate"]
+    assert ran(project.dvc("repro")) == ["train", "evaluate", "export"]
     project.commit("Run with it")
     (project.path / "extra/words.txt").write_text("b")
     assert "train" in ran(project.dvc("repro", "--dry"))

@@ -257,5 +257,5 @@ def test_an_interrupted_first_run_ends_in_the_bytes_of_an_uninterrupted_one(
             if line.startswith("Epoch 1/"):
                 break
         strike(process, how)
-    assert ran(clone.dvc("repro")) == ["train", "evaluate"]
+    assert ran(clone.dvc("repro")) == ["train", "evaluate", "export"]
     assert clone.hashes() == reproduced.hashes()

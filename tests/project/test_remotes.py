@@ -153,15 +153,15 @@ def test_the_whole_story(team: Team) -> None:
     ):
         person.run("git", "switch", "--quiet", "--create", name)
         person.set_params(**change)
-        assert ran(person.dvc("repro")) == ["train", "evaluate"]
+        assert ran(person.dvc("repro")) == ["train", "evaluate", "export"]
         share(person, f"Train {name}")
     b.run("git", "fetch", "--quiet")
     merged = b.run("git", "merge", "origin/wider", ok=False)
     assert merged.returncode == 1
-    assert "both sides changed train, evaluate" in merged.stderr
+    assert "both sides changed train, evaluate, export" in merged.stderr
     finish = "dvc repro && git add dvc.lock metrics && git commit --no-edit"
     assert finish.removesuffix(" --no-edit") in merged.stderr
-    assert ran(b.run("bash", "-c", finish).stdout) == ["train", "evaluate"]
+    assert ran(b.run("bash", "-c", finish).stdout) == ["train", "evaluate", "export"]
     assert b.dvc("status") == CLEAN
     assert b.run("git", "status", "--porcelain").stdout == ""
     params = yaml.safe_load((b.path / "params.yaml").read_text())
@@ -220,7 +220,7 @@ def test_only_what_is_needed_is_pulled(team: Team) -> None:
 
     trains, evaluates = team.clone("trains"), team.clone("evaluates")
     shorter = ("exp", "run", "--pull", "--allow-missing", "-S", "epochs=1")
-    assert ran(trains.dvc(*shorter)) == ["train", "evaluate"]
+    assert ran(trains.dvc(*shorter)) == ["train", "evaluate", "export"]
     assert pulled(trains) == {path for path in objects if path.startswith("data/processed/")}
     with (evaluates.path / "src/evaluate.py").open("a") as file:
         file.write("# changed\n")

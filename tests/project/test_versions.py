@@ -66,7 +66,7 @@ def colleague(versions: Versions, tmp_path: Path) -> Project:
 
 def test_new_test_images_train_nothing(versions: Versions) -> None:
     """What was trained on stayed the same, byte for byte, so DVC keeps the model."""
-    assert versions.stages == ["fetch", "preprocess", "evaluate"]
+    assert versions.stages == ["fetch", "preprocess", "evaluate", "export"]
     new = versions.project.hashes()
     assert new["data/raw/" + TEST_IMAGES] != versions.old["data/raw/" + TEST_IMAGES]
     assert new["models/model.keras"] == versions.old["models/model.keras"]

@@ -237,7 +237,7 @@ def github(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Git
     repository = reproduced.copy(folder / "repository")
     lock = repository.path / "dvc.lock"
     text = lock.read_text()
-    for stage in ("train", "evaluate"):
+    for stage in ("train", "evaluate", "export"):
         for out in yaml.safe_load(text)["stages"][stage]["outs"]:
             if not re.fullmatch(r"metrics/.*\.json", out["path"]):  # those are in git
                 md5 = out["md5"].removesuffix(".dir")
@@ -284,7 +284,7 @@ def test_what_the_job_on_main_computed_is_not_computed_again(
 @shared
 def test_a_changed_parameter_reruns_only_what_it_affects(requested: Outcome) -> None:
     """The run of main comes from the cache, although its dvc.lock names another one."""
-    assert requested.ran == ["train", "evaluate"]
+    assert requested.ran == ["train", "evaluate", "export"]
     assert "### The run of the base branch gives other results here" in requested.summary
     assert "### The run of this change gives other results here" in requested.summary
     assert "**`workspace` is worse than `main` on the 90 test images of tiny**" in requested.summary

@@ -263,7 +263,7 @@ def assert_is(project: Project, branch: str) -> None:
 def test_the_printed_commands_finish_a_merge_of_two_runs(ours: Project) -> None:
     hook(ours)
     line = ours.run("git", "merge", "theirs", ok=False).stderr
-    assert "both sides changed train, evaluate: " in line
+    assert "both sides changed train, evaluate, export: " in line
     assert unmerged(ours) == ["dvc.lock"]
     finish(ours, line.split("`")[1])
     assert_is(ours, "both")
@@ -273,7 +273,10 @@ def test_the_printed_commands_finish_a_merge_of_two_runs(ours: Project) -> None:
 @shares_the_branches
 def test_without_make_hooks_one_more_command_is_needed(ours: Project) -> None:
     ours.run("git", "merge", "theirs", ok=False)
-    assert unmerged(ours) == ["dvc.lock", "metrics/evaluate.json", "metrics/train.json"]
+    assert unmerged(ours) == [
+        "dvc.lock",
+        *(f"metrics/{name}.json" for name in ("evaluate", "export", "train")),
+    ]
     finish(ours, f"git checkout --ours dvc.lock metrics && {FINISH}")
     assert_is(ours, "both")
 
