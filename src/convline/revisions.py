@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import dvc.api
 from dvc.exceptions import PathMissingError
@@ -28,6 +29,15 @@ def read(path: str, revision: str) -> str:
     Raises `Problem` where there is no such revision, and `MissingFile` where neither cache nor
     remote has the file.
     """
+    return str(_read(path, revision, "r"))
+
+
+def read_bytes(path: str, revision: str) -> bytes:
+    """The bytes of a file of `revision`, as `read` finds it."""
+    return bytes(_read(path, revision, "rb"))
+
+
+def _read(path: str, revision: str, mode: str) -> Any:
     try:
         if not revision:  # which DVC would take for the workspace
             raise RevError("empty")
@@ -35,7 +45,7 @@ def read(path: str, revision: str) -> str:
         with Repo() as repo:
             remote = repo.config["core"].get("remote")
         rev = None if revision == WORKSPACE else revision
-        return str(dvc.api.read(path, rev=rev, remote=remote))
+        return dvc.api.read(path, rev=rev, remote=remote, mode=mode)
     except RevError as error:
         raise unknown(revision) from error
     except PathMissingError as error:
