@@ -242,25 +242,25 @@ def test_standard_input_is_a_picture_and_nothing_heavy_is_imported(here: Path) -
 
 def test_a_reader_that_stops_ends_it_quietly(here: Path) -> None:
     (here / "dvc.yaml").write_text("stages: {}\n")
-    process = started(here, *["a.png"] * 3000)
-    assert process.stdout
-    assert process.stderr
-    assert process.stdout.readline() == f"{HEADER}\n".encode()
-    process.stdout.close()
-    lines = process.stderr.read().decode().splitlines()
+    with started(here, *["a.png"] * 3000) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == f"{HEADER}\n".encode()
+        process.stdout.close()
+        lines = process.stderr.read().decode().splitlines()
     assert [line for line in lines if not line.startswith("import time:")] == []
-    assert process.wait() == 0
+    assert process.returncode == 0
 
 
 def test_ctrl_c_ends_it_with_130(here: Path) -> None:
     (here / "dvc.yaml").write_text("stages: {}\n")
-    process = started(here, "-", stdin=subprocess.PIPE)
-    assert process.stdout
-    assert process.stdout.readline() == f"{HEADER}\n".encode()  # then it waits for the picture
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    with started(here, "-", stdin=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == f"{HEADER}\n".encode()  # then it awaits the picture
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().decode().splitlines()[-1] == "predict: interrupted"
     assert process.returncode == 130
-    assert errors.decode().splitlines()[-1] == "predict: interrupted"
 
 
 def answered(project: Project, *arguments: str) -> dict[str, tuple[str, float]]:
