@@ -207,14 +207,14 @@ def test_batches_change_no_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert run("a.png", "b.png", "c.png") == expected
 
 
-def started(folder: Path, *arguments: str, **options: int) -> subprocess.Popen[bytes]:
+def started(folder: Path, *arguments: str, stdin: int | None = None) -> subprocess.Popen[bytes]:
     """The command in a process of its own, which `python -X importtime` makes tell its imports."""
     return subprocess.Popen(
-        [sys.executable, "-X", "importtime", REPOSITORY / "src", "predict", *arguments],
+        [sys.executable, "-X", "importtime", str(REPOSITORY / "src"), "predict", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        **options,
+        stdin=stdin,
     )
 
 

@@ -10,6 +10,7 @@ import exports
 from convline.data import ink, pictures
 from convline.data.fitting import fit
 from convline.data.pictures import Form, Unreadable
+from convline.exported import About
 from drawings import picture
 
 DIGITS = exports.about(shape=(28, 28, 1), ink=True)
@@ -66,7 +67,7 @@ def test_ink_on_nothing_is_seen(pen: str) -> None:
 
 @pytest.mark.parametrize("about", [DIGITS, exports.about()], ids=["ink", "other"])
 @pytest.mark.parametrize("content", [b"", b"text", png(digit())[:-30]])
-def test_what_is_no_picture_is_refused(content: bytes, about: exports.About) -> None:
+def test_what_is_no_picture_is_refused(content: bytes, about: About) -> None:
     with pytest.raises(Unreadable):
         fit(content, about)
 
@@ -75,7 +76,12 @@ def test_a_large_photograph_is_shrunk_before_it_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
-    monkeypatch.setattr(ink, "centred", lambda image, shape: seen.append(image.shape) or image)
+
+    def centred(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        seen.append(image.shape)
+        return image
+
+    monkeypatch.setattr(ink, "centred", centred)
     file = io.BytesIO()
     Image.new("L", (4000, 3000), "white").save(file, "JPEG")
     fit(file.getvalue(), DIGITS)

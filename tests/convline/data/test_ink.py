@@ -42,7 +42,8 @@ def differs(one: Bytes, other: Bytes) -> float:
 def test_ink_fills_the_box_of_mnist_and_is_centred(place: tuple[int, int, int]) -> None:
     """In MNIST, the box has 20 pixels and the centre of mass is in pixel 14."""
     image = ink.centred(seven(*place), SHAPE)
-    assert (image.shape, image.dtype) == (SHAPE, np.uint8)
+    assert image.shape == SHAPE
+    assert image.dtype == np.uint8
     assert max(box(image)) in (19, 20)
     assert middle(image) == pytest.approx((14, 14), abs=0.3)
     assert image.max() == 255
@@ -110,7 +111,8 @@ def test_noise_becomes_an_image(shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     with warnings.catch_warnings(action="error"):
         image = ink.centred(picture, SHAPE)
-    assert (image.shape, image.dtype) == (SHAPE, np.uint8)
+    assert image.shape == SHAPE
+    assert image.dtype == np.uint8
 
 
 def test_images_of_the_dataset_have_its_form_already() -> None:
