@@ -16,10 +16,13 @@ from PIL import ImageColor
 from pydantic import ConfigDict, Field, field_validator
 
 from convline.params import Int, Schema, validate
+from convline.paths import ONNX
 from convline.problems import Problem
 from convline.text import one_line, shortened
 
 KEY = "convline"  # of the JSON in an ONNX file's metadata
+# How other files of models begin, or what follows their first four bytes
+OTHERS = {b"PK\x03\x04": "Keras", b"\x89HDF": "Keras", b"TFL3": "LiteRT"}
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -68,9 +71,11 @@ class Classifier:
         except Problem:
             raise
         except Exception as error:  # onnxruntime raises many kinds, which share no base
-            raise Problem(
-                f"{source} is not an exported model: {shortened(one_line(error), 150)}"
-            ) from error
+            reason = shortened(one_line(error), 150)
+            for start, kind in OTHERS.items():
+                if content[4:8] == start or content.startswith(start):
+                    reason = f"it is a {kind} file; `dvc repro export` makes {ONNX} beside it"
+            raise Problem(f"{source} is not an exported model: {reason}") from error
         self._image, self._probabilities = image.name, probabilities.name
         self.md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         self._try(source)
@@ -103,7 +108,8 @@ def read(path: Path, threads: int = 0) -> Classifier:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise Problem(f"{path} is missing; `dvc repro export` creates it") from error
+        hint = "; `dvc repro export` creates it" if path == ONNX else ""
+        raise Problem(f"{path} is missing{hint}") from error
     except OSError as error:
         raise Problem(f"{path} cannot be read: {error.strerror}") from error
     return Classifier(content, path, threads)

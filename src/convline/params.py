@@ -2,16 +2,18 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import yaml
-from dvc.stage import Stage
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from convline import pipeline
 from convline.paths import PARAMS, PIPELINE
 from convline.problems import Problem
 from convline.text import one_line, shortened
+
+if TYPE_CHECKING:
+    from dvc.stage import Stage
 
 SECTIONS = ("gate",)  # keys of params.yaml that no stage reads: the settings of commands
 ALIKE = 0.75  # of difflib's ratio, from which on an unused key counts as misspelt
@@ -72,7 +74,7 @@ def read(schema: type[SchemaT]) -> SchemaT:
     return validate(schema, {key: values[key] for key in schema.model_fields}, PARAMS)
 
 
-def _check_spelling(values: dict[Any, Any], stages: list[Stage]) -> None:
+def _check_spelling(values: dict[Any, Any], stages: "list[Stage]") -> None:
     """Raise `Problem` at a key that no stage uses and that resembles one of Convline's."""
     used = pipeline.used(stages, str(PARAMS))
     of_convline = [stage for stage in stages if stage.addressing in pipeline.STAGES]

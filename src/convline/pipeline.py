@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-
-from dvc.dependency import ParamsDependency
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.stage import Stage
+from typing import TYPE_CHECKING
 
 from convline.paths import PROJECT
 from convline.problems import Problem
 from convline.text import one_line
+
+# Of DVC, which takes longer to import than a picture's classification, only what is used
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
 
 # Convline's own; a project may have more
 STAGES = ("fetch", "preprocess", "train", "evaluate", "export")
@@ -23,8 +24,11 @@ def networks() -> list[str]:
 
 
 @contextmanager
-def opened() -> Iterator[Repo]:
+def opened() -> "Iterator[Repo]":
     """The project's DVC repository. Raises `Problem` where DVC cannot read the pipeline."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
     try:
         with Repo() as repo:
             yield repo
@@ -32,8 +36,10 @@ def opened() -> Iterator[Repo]:
         raise Problem(f"DVC cannot read the pipeline: {one_line(error)}") from error
 
 
-def declared(stage: Stage, path: str) -> set[str] | None:
+def declared(stage: "Stage", path: str) -> set[str] | None:
     """The parameters in the file `path` that `stage` depends on; None where these are all."""
+    from dvc.dependency import ParamsDependency
+
     keys: set[str] = set()
     for dep in stage.deps:
         if isinstance(dep, ParamsDependency) and dep.fs_path == dep.fs.abspath(path):
@@ -43,7 +49,7 @@ def declared(stage: Stage, path: str) -> set[str] | None:
     return keys
 
 
-def used(stages: Iterable[Stage], path: str) -> set[str]:
+def used(stages: "Iterable[Stage]", path: str) -> set[str]:
     """The top-level keys of the file `path` that `stages` or their dvc.yaml name.
 
     That is in `params`, or within any `${...}`: DVC does not track what foreach and matrix use.

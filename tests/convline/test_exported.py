@@ -1,76 +1,75 @@
-"""Exported models, opened without Keras."""
+"""Exported models: their answers, and files that are none."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import helper
 
+import exports
+from conftest import tiny_images
 from convline import exported
+from convline.exported import KEY, Classifier
+from convline.paths import ONNX
 from convline.problems import Problem
 
-ABOUT: dict[str, Any] = {
-    "dataset": "tiny",
-    "classes": ["ant", "bee"],
-    "shape": [1, 2, 1],
-    "fit": "pad",
-    "background": "black",
-    "ink": False,
-    "quantization": "none",
-    "model_md5": "0" * 32,
-}
 
-
-def content(metadata: dict[str, str]) -> bytes:
-    """An ONNX model that takes two pixels for probabilities."""
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["image"], ["probabilities"])],
-        "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, 2, 1])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])],
+def test_a_model_answers_and_says_what_it_is(tmp_path: Path) -> None:
+    images, labels = tiny_images(90, 2)
+    first, second = (
+        exported.read(exports.write(tmp_path / str(shift), shift)) for shift in range(2)
     )
-    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 15)])
-    helper.set_model_props(model, metadata)
-    return bytes(model.SerializeToString())
-
-
-def test_it_answers_and_says_what_it_is(tmp_path: Path) -> None:
-    """Keys of a later version are no obstacle."""
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content({"convline": json.dumps(ABOUT | {"later": 1}), "other": "x"}))
-    classify = exported.read(path, threads=1)
-    assert classify.about == exported.About.model_validate(ABOUT)
-    assert len(classify.md5) == 32
-    images = np.arange(6, dtype=np.uint8).reshape(3, 1, 2, 1)
-    assert classify(images).tolist() == [[0, 1], [2, 3], [4, 5]]
-    assert classify(images).dtype == np.float32
+    probabilities = first(images[..., None])
+    assert (probabilities.shape, probabilities.dtype) == ((90, 3), np.float32)
+    assert probabilities.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(probabilities.argmax(axis=1), labels)
+    assert np.array_equal(second(images[..., None]).argmax(axis=1), (labels + 1) % 3)
+    assert first.about == exports.about()
+    assert first.md5 != second.md5
 
 
 @pytest.mark.parametrize(
-    ("model", "expected"),
+    ("content", "reason"),
     [
-        (b"", " is not an exported model: "),
-        (b"PK\x03\x04", " is not an exported model: "),
-        (content({}), " was not exported by Convline: it does not say its classes"),
-        (content({"convline": "{"}), " was not exported by Convline: it does not say its classes"),
-        (content({"convline": "{}"}), ": its metadata: dataset: Field required; classes: "),
-        (
-            content({"convline": json.dumps(ABOUT | {"fit": "squeeze"})}),
-            ": its metadata: fit is 'squeeze'; it should be 'pad', 'crop' or 'stretch'",
-        ),
+        (b"", "is not an exported model"),
+        (b"text", "is not an exported model"),
+        (b"PK\x03\x04 and more", "it is a Keras file; `dvc repro export` makes models/model.onnx"),
+        (b"\x1c\0\0\0TFL3 and more", "it is a LiteRT file; `dvc repro export` makes"),
     ],
 )
-def test_another_file_is_refused(tmp_path: Path, model: bytes, expected: str) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(model)
+def test_a_file_of_another_kind_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(Problem) as caught:
-        exported.read(path)
-    assert str(caught.value).startswith(f"{path}{expected}")
+        Classifier(content, "file")
+    assert str(caught.value).startswith("file is not an exported model: ")
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match=r"is missing; `dvc repro export` creates it"):
-        exported.read(tmp_path / "model.onnx")
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({}, "was not exported by Convline"),
+        ({KEY: "no JSON"}, "was not exported by Convline"),
+        ({KEY: json.dumps(exports.about().model_dump() | {"fit": "bend"})}, "fit is 'bend'"),
+    ],
+)
+def test_a_model_that_does_not_say_its_classes_is_refused(
+    metadata: dict[str, str], reason: str
+) -> None:
+    model = onnx.load_from_string(exports.content())
+    del model.metadata_props[:]
+    helper.set_model_props(model, metadata)
+    with pytest.raises(Problem, match=reason):
+        Classifier(model.SerializeToString(), "file")
+
+
+def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Problem, match="missing; `dvc repro export` creates it"):
+        exported.read(ONNX)
+    with pytest.raises(Problem, match=r"other is missing$"):
+        exported.read(Path("other"))
+    with pytest.raises(Problem, match="cannot be read: Is a directory"):
+        exported.read(tmp_path)

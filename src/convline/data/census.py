@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -17,11 +16,6 @@ from convline.data.pictures import Facts
 from convline.problems import Problem
 from convline.text import one_line, shortened
 
-# A file with such a suffix that is no picture is damaged; others are left out
-SUFFIXES = {
-    *(suffix for suffix, name in Image.registered_extensions().items() if name in pictures.FORMATS),
-    *(".heic", ".heif", ".mpo", ".psd", ".tga", ".ico", ".pcx", ".xcf", ".dng", ".raw"),
-}
 IMBALANCED = 3  # times the pictures of the smallest class
 
 
@@ -75,10 +69,9 @@ def take(originals: Originals) -> Census:
         disable=None,
     )
     for original, result in zip(originals.files, results, strict=True):
-        suffix = PurePosixPath(original.name).suffix.lower()
         if not isinstance(result, pictures.Unreadable):
             looked[original.name] = result
-        elif isinstance(result, pictures.NoPicture) and suffix not in SUFFIXES:
+        elif isinstance(result, pictures.NoPicture) and not pictures.claims(original.name):
             others[original.name] = original
         else:
             census.damaged.append(Finding(original.name, str(result)))

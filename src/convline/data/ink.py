@@ -89,7 +89,7 @@ def _paper(picture: Bytes) -> Floats:
 def _parts(mask: Bools, ink: Floats) -> Bools:
     """The connected parts of `mask` that have much ink."""
     numbers = np.full(mask.shape, -1)
-    count = np.count_nonzero(mask)
+    count = int(mask.sum())
     numbers[mask] = np.arange(count)
     ends = [
         (one[both], other[both])
@@ -104,7 +104,7 @@ def _parts(mask: Bools, ink: Floats) -> Bools:
     part = _joined(count, *map(np.concatenate, zip(*ends)))
     edge = np.ones(mask.shape, bool)
     edge[1:-1, 1:-1] = False
-    mass = np.bincount(part, ink[mask], minlength=count)
+    mass = np.bincount(part, ink[mask], minlength=count).astype(float)
     mass[part[edge[mask]]] *= AT_EDGE  # of a part, once: an index that is repeated counts once
     found = np.zeros(mask.shape, bool)
     found[mask] = mass[part] >= LEAST * mass.max()
@@ -150,4 +150,4 @@ def _placed(ink: Floats, found: Bools, shape: tuple[int, int]) -> Bytes:
     image = Image.fromarray(np.pad(soft, pad)).resize(
         shape[::-1], Image.Resampling.HAMMING, box=(left, top, right, bottom)
     )
-    return np.clip(255 * np.asarray(image), 0, 255).round().astype(np.uint8)
+    return np.asarray(np.clip(255 * np.asarray(image), 0, 255).round(), np.uint8)

@@ -19,10 +19,6 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
-
-from convline.data import download
 from convline.data.pictures import MOST_BYTES, Unreadable
 from convline.files import temporary_folder
 from convline.problems import Problem
@@ -145,6 +141,31 @@ def opened(source: str) -> Iterator[Originals]:
         raise failure
 
 
+def is_one(source: str) -> bool:
+    """Whether `opened` is for `source`: a URL, a folder or an archive, and no other file."""
+    if "://" in source:
+        return True
+    path = _path(source)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return path.is_dir()
+        with path.open("rb") as file:
+            start = file.read(tarfile.BLOCKSIZE)
+    except OSError:
+        return False
+    return start.startswith((*ZIP, *COMPRESSED, *OTHERS)) or _is_header(start)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file, as `opened` reads those of a folder. Raises `Unreadable`."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading could wait forever
+            raise Unreadable("is not a regular file")
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
+    return _read_file(path)
+
+
 def _path(source: str) -> Path:
     try:
         if source:
@@ -191,6 +212,10 @@ def _local(path: Path, scratch: Path, source: str, stack: ExitStack) -> Original
 
 def _remote(source: str, scratch: Path, stack: ExitStack) -> Originals:
     """The files of a folder or archive elsewhere, copied to `scratch`."""
+    from fsspec.implementations.local import LocalFileSystem
+
+    from convline.data import download  # and with it aiohttp and DVC, which a folder does not need
+
     shown = redacted(source)
     try:
         # Over SSH, DVC waits for half an hour
@@ -221,6 +246,8 @@ def _remote(source: str, scratch: Path, stack: ExitStack) -> Originals:
 
 def _looked_up(source: str) -> tuple[Any, str, bool]:
     """The file system of a URL, the path there, and whether that is a folder."""
+    from fsspec.core import url_to_fs
+
     fs, path = url_to_fs(source)
     # A web server has no folders, and would be asked for the whole page
     return fs, path, not source.startswith(("http://", "https://")) and fs.isdir(path)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ S = TypeVar("S")
 
 # Pillow's other formats are vector graphics, video, or lack a signature in their first bytes
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "QOI", "TIFF", "WEBP")
+OTHER_SUFFIXES = (".heic", ".heif", ".mpo", ".psd", ".tga", ".ico", ".pcx", ".xcf", ".dng", ".raw")
 MOST_BYTES = 1 << 28  # of a file
 MOST_PIXELS = 100_000_000  # of a picture
 NO_PICTURE = "is not a picture in a supported format, or its header is damaged"
@@ -163,6 +165,12 @@ def inspect(content: bytes) -> Facts:
             # Premultiplied: the colour of a fully transparent pixel does not show
             digest.update(strip.convert("RGBa").tobytes())
         return Facts(width, height, mode, digest.hexdigest(), animated)
+
+
+def claims(name: str) -> bool:
+    """Whether a file's name says that it is a picture: then it is damaged where it is none."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in OTHER_SUFFIXES or Image.registered_extensions().get(suffix) in FORMATS
 
 
 def each(function: Callable[[T], S], items: Iterable[T]) -> Iterator[S]:
