@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import inprocess
+from conversions import IMAGES, PLAIN, QUANTIZED, SHAPE, SUFFIXES, about
 from convline.export.calibration import Calibration
 from convline.exported import About
-from exports import IMAGES, PLAIN, QUANTIZED, SHAPE, SUFFIXES, about
 from inprocess import NETWORKS
 
 pytestmark = pytest.mark.xdist_group("exports")
@@ -66,7 +66,7 @@ def test_it_comes_with_what_it_is(exports: Path) -> None:
 def test_another_process_writes_the_same_bytes(exports: Path, tmp_path: Path) -> None:
     """In both formats, with other hashes."""
     jobs = [("resnet", "none"), *QUANTIZED, ("subclassed", "none")]
-    inprocess.run(f"import exports; exports.write({str(tmp_path)!r}, {jobs})", hash_seed=2)
+    inprocess.run(f"import conversions; conversions.write({str(tmp_path)!r}, {jobs})", hash_seed=2)
     names = [f"{name}.{kind}{suffix}" for name, kind in jobs for suffix in SUFFIXES]
     assert [n for n in names if (exports / n).read_bytes() != (tmp_path / n).read_bytes()] == []
 

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto
 
 import inprocess
+from conversions import IMAGES, PLAIN, QUANTIZED, SHAPE, about
 from convline import exported
 from convline.export.calibration import Calibration
-from exports import IMAGES, PLAIN, QUANTIZED, SHAPE, about
 from inprocess import NETWORKS
 
 pytestmark = pytest.mark.xdist_group("exports")
