@@ -358,9 +358,9 @@ def experimented(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what tests/exports.py writes of all networks. Tests leave it as it is."""
+    """A folder with what tests/conversions.py writes of all networks. Tests leave it as it is."""
     folder = tmp_path_factory.mktemp("exports")
-    inprocess.run(f"import exports as e; e.write({str(folder)!r}, [*e.PLAIN, *e.QUANTIZED])")
+    inprocess.run(f"import conversions as c; c.write({str(folder)!r}, [*c.PLAIN, *c.QUANTIZED])")
     return folder
 
 

@@ -22,7 +22,8 @@ def test_a_model_answers_and_says_what_it_is(tmp_path: Path) -> None:
         exported.read(exports.write(tmp_path / str(shift), shift)) for shift in range(2)
     )
     probabilities = first(images[..., None])
-    assert (probabilities.shape, probabilities.dtype) == ((90, 3), np.float32)
+    assert probabilities.shape == (90, 3)
+    assert probabilities.dtype == np.float32
     assert probabilities.sum(axis=1) == pytest.approx(1)
     assert np.array_equal(probabilities.argmax(axis=1), labels)
     assert np.array_equal(second(images[..., None]).argmax(axis=1), (labels + 1) % 3)

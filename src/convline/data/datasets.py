@@ -87,7 +87,7 @@ class IdxDataset(Dataset):
     files: dict[str, File] | Literal["scikit-learn"]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, int, Literal[1, 3]]:
         """The height, width and channels of an image."""
         return (*self.shape, 1)
 
@@ -123,7 +123,7 @@ class PictureDataset(Dataset):
     files: dict[str, File]
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, int, Literal[1, 3]]:
         """The height, width and channels of an image."""
         return self.shape
 
