@@ -25,7 +25,7 @@ CONVNETS: dict[str, dict[str, Any]] = {
     "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
 }
 SECTIONS: dict[str, dict[str, Any]] = {
-    "resnet": {"filters": [2, 2, 4], "depth": 1, "dropout": 0.5},
+    "resnet": {"filters": [3, 5], "depth": 1, "dropout": 0.5},
     "branches": {"filters": 2},
     "custom_layer": {"units": 16},
     "subclassed": {"units": 16},
