@@ -34,7 +34,9 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 STANDARD_INPUT = "-"
-BATCH_BYTES = 1 << 20  # of the images that are classified at a time
+BATCH_BYTES = (
+    1 << 16
+)  # of the images classified at a time; activations take a hundred times as many
 MANY = 50  # pictures, from which on a progress bar is shown
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would calculate begins so
 DIGITS = 6  # of a probability in JSON

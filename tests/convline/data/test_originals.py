@@ -915,7 +915,7 @@ def test_a_web_server_that_is_not_there() -> None:
 def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped = threading.Event()
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    monkeypatch.setattr(originals, "url_to_fs", lambda url: stopped.wait(30))
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url: stopped.wait(30))
     try:
         assert refused("ssh://host/x") == "cannot be read: no answer for 0.2 seconds"
     finally:
@@ -949,7 +949,7 @@ def test_the_reasons_that_libraries_give_do_not_show_what_is_secret(
     def fail(url: str) -> None:
         raise ValueError(f"cannot parse {url}")
 
-    monkeypatch.setattr(originals, "url_to_fs", fail)
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
     with pytest.raises(Problem) as caught, opened("ssh://user:secret@host/x"):
         pass
     url = "ssh://user:***@host/x"
