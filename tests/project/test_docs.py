@@ -71,6 +71,7 @@ def test_the_commands_are_found() -> None:
     [
         ("experiments", "verdicts", None),
         ("sharing", "remotes", None),
+        ("pictures", "pictures", None),
         ("measurements", "recipes", 2),
         ("measurements", "cost", 2),
         ("measurements", "startup", 2),
