@@ -22,6 +22,7 @@ from convline.commands.run import update
 from convline.data import idx
 from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from convline.params import SECTIONS
+from drawings import draw_pets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Those of Convline: a project may have more
@@ -251,6 +252,17 @@ class Project:
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
         return Project(path, self.mirror, self.shell)
+
+
+def with_pets(fresh: Project, folder: Path, **params: object) -> Project:
+    """A copy of `fresh` in `folder`, with these parameters, that has imported pets, committed."""
+    project = fresh.copy(folder / "project")
+    draw_pets(folder / "pets")
+    project.set_params(**params)
+    project.commit("Set parameters")
+    project.convline("import", "pets", "../pets")
+    project.commit("Import pets")
+    return project
 
 
 def ran(output: str) -> list[str]:

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Project, describe
+from conftest import Project, describe, with_pets
 from convline.data import idx
 from convline.data.datasets import FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from drawings import draw_pets
 
 FIRST = TEST_IMAGES  # of the tiny dataset's files, as datasets.yaml orders them
 ENDLESS = 1 << 28  # bytes after which an endless stream ends, so that a broken test does
@@ -730,13 +729,7 @@ def test_digits_are_the_same_every_time(digits: Project, clone: Project) -> None
 @pytest.fixture(scope="module")
 def first(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project that has imported pictures, and has fetched none. Tests leave it as it is."""
-    folder = tmp_path_factory.mktemp("first")
-    project = fresh.copy(folder / "project")
-    draw_pets(folder / "pets")
-    project.convline("import", "pets", "../pets")
-    project.set_params(dataset="pets")
-    project.commit("Import pets")
-    return project
+    return with_pets(fresh, tmp_path_factory.mktemp("first"), dataset="pets")
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import CLASSES, SHAPE, Project, tiny_images
+from conftest import CLASSES, SHAPE, Project, tiny_images, with_pets
 from convline.data import archives, arrays, idx
 from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from drawings import PETS, draw_pets
+from drawings import PETS
 
 PARTS = ("train", "validation", "test")
 MOST_MEMORY = 400 << 20  # bytes; the stage takes less than half of it
@@ -265,10 +265,7 @@ def test_the_seed_decides_on_the_split(ready: Project) -> None:
 def first(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with imported pictures, fetched. Tests leave it as it is."""
     folder = tmp_path_factory.mktemp("first")
-    project = fresh.copy(folder / "project")
-    draw_pets(folder / "pets")
-    project.convline("import", "pets", "../pets")
-    project.set_params(dataset="pets", validation_size=0.2)
+    project = with_pets(fresh, folder, dataset="pets", validation_size=0.2)
     project.run("python", "src/fetch.py")
     return project
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from conftest import Project
+from conftest import Project, with_pets
 from convline.commands import import_
 from convline.data import archives, splits
 from convline.problems import Problem
@@ -54,14 +54,7 @@ runpy.run_path("src", run_name="__main__")
 @pytest.fixture(scope="module")
 def first(fresh: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project after the import of ../pets, committed. Tests leave it as it is."""
-    folder = tmp_path_factory.mktemp("first")
-    project = fresh.copy(folder / "project")
-    draw_pets(folder / "pets")
-    project.set_params(validation_size=0.2)
-    project.commit("Hold out a share")
-    project.convline("import", "pets", "../pets")
-    project.commit("Import pets")
-    return project
+    return with_pets(fresh, tmp_path_factory.mktemp("first"), validation_size=0.2)
 
 
 @pytest.fixture
@@ -413,7 +406,7 @@ def grow(project: Project) -> None:
     [
         "pictures-5.zip",  # as it is packed
         "pets.old.part",  # before the old set makes room
-        "/sets/pets",  # while there is none
+        "/sets/pets",  # while the set is missing
         "datasets.yaml",  # before the last file
     ],
 )

@@ -129,7 +129,7 @@ def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
     np.testing.assert_allclose(labels[images[:, 0, 0, 0] % 2 == 1], [[0.1, 0.9]] * 5)
 
 
-DISTORTIONS = {"rotation": 20, "zoom": 0.2, "shift": 1, "distortion": 0.5}
+DISTORTIONS = {"rotation": 20, "zoom": 0.2, "shift": 1.5, "distortion": 0.5}
 
 
 def test_flip_alone_is_applied() -> None:
