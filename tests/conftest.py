@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
+import fork_server
 import inprocess
 from convline import pipeline
 from convline.commands.run import update
@@ -91,6 +93,7 @@ class Project:
     path: Path
     mirror: Path
     shell: dict[str, str] = field(default_factory=dict)
+    forks: dict[str, str] = field(default_factory=dict)  # variables of tests/fork_server.py
 
     @property
     def environment(self) -> dict[str, str]:
@@ -109,11 +112,15 @@ class Project:
     def run(
         self, *command: str, ok: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run `command` in the project. With `ok`, it has to succeed."""
+        """Run `command` in the project. With `ok`, it has to succeed.
+
+        Its Pythons are forks, but with `**fork_server.NEW`: where the process itself is tested, or
+        where two must not be alike.
+        """
         result = subprocess.run(
             command,
             cwd=self.path,
-            env=self.environment | environment,
+            env=self.environment | self.forks | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -136,9 +143,9 @@ class Project:
             text=True,
         )
 
-    def dvc(self, *arguments: str, ok: bool = True) -> str:
+    def dvc(self, *arguments: str, ok: bool = True, **environment: str) -> str:
         """Run dvc and return all that it prints."""
-        result = self.run("dvc", *arguments, ok=ok)
+        result = self.run("dvc", *arguments, ok=ok, **environment)
         return result.stdout + result.stderr
 
     def convline(
@@ -156,7 +163,8 @@ class Project:
 
         Its stdout is dropped.
         """
-        result = self.run("python", "-c", MEASURED, "python", f"src/{name}.py", ok=False)
+        command = ("python", "-c", MEASURED, "python", f"src/{name}.py")
+        result = self.run(*command, ok=False, **fork_server.NEW)
         return result, int(result.stdout)
 
     def problem(self, name: str, **environment: str) -> str:
@@ -251,7 +259,7 @@ class Project:
     def copy(self, path: Path) -> "Project":
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
-        return Project(path, self.mirror, self.shell)
+        return Project(path, self.mirror, self.shell, self.forks)
 
 
 def with_pets(fresh: Project, folder: Path, **params: object) -> Project:
@@ -324,9 +332,19 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fresh(mirror: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables with which Python and DVC start as forks. Only Linux has all that they need."""
+    if sys.platform == "linux":
+        with fork_server.running(tmp_path_factory.mktemp("forks")) as variables:
+            yield variables
+    else:
+        yield {}
+
+
+@pytest.fixture(scope="session")
+def fresh(mirror: Path, forks: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project as just cloned, with the tiny dataset. Tests leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("fresh") / "project", mirror)
+    project = Project(tmp_path_factory.mktemp("fresh") / "project", mirror, forks=forks)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,

@@ -1,0 +1,195 @@
+"""A server of processes that have already imported Keras and DVC: tests wait for neither again.
+
+A stage on the tiny dataset takes most of its time to import Keras, and `dvc status` to import DVC.
+The server imports both once. The programs `python` and `dvc` that it writes ask it to fork, and let
+the child run a script of src/ or DVC's command line with their arguments, environment, folder and
+standard streams. A child has no module of Convline yet: each runs the code of its own project.
+
+What a fork would not notice starts a process as usual: another program, a variable that Python and
+libraries read only as they start, a limit of the system.
+"""
+
+import atexit
+import importlib
+import io
+import json
+import os
+import re
+import resource
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+SOURCE = Path(__file__).parent.parent / "src"
+IMPORTED = ("dvc.cli", "dvc.repo.reproduce", "dvc.repo.experiments.run", "pandas")
+SOCKET = "CONVLINE_FORK_SERVER"  # the variable with the path of the server's socket
+NEW = {SOCKET: ""}  # with this, processes start as usual
+READ_AT_START = re.compile("(PYTHON|KERAS_|TF_|LC_|LD_|OMP_|OPENBLAS_|MALLOC_|LANG$|HOME$)")
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+STREAMS = cast(io.TextIOWrapper, sys.stdout), cast(io.TextIOWrapper, sys.stderr)
+TENSORFLOW = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+# It imports little, and no site-packages: it starts in a fiftieth of a second
+CLIENT = """#!{python} -IS
+import json, os, re, resource, socket, sys
+
+program, arguments = {program!r}, sys.argv[1:]
+server = os.environ.get({variable!r})
+read = {{key: value for key, value in os.environ.items() if re.match({pattern!r}, key)}}
+limits = [list(resource.getrlimit(limit)) for limit in {limit_numbers}]
+forked = program == "dvc" or (arguments and arguments[0].startswith("src"))
+if not (server and forked and read == {read} and limits == {limits}):
+    os.execv({real!r}, [{real!r}, *arguments])
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(server)
+asked = {{
+    "program": program,
+    "arguments": arguments,
+    "folder": os.getcwd(),
+    "environment": dict(os.environ),
+    "umask": os.umask(0o22),
+}}
+socket.send_fds(connection, [json.dumps(asked).encode() + b"\\n"], [0, 1, 2])
+code = int(connection.recv(16) or b"-9")
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, str]]:
+    """A server with its programs in `folder`: the variables with which a process uses them."""
+    programs = folder / "bin"
+    programs.mkdir()
+    address = folder / "socket"
+    environment = {key: value for key, value in os.environ.items() if key != SOCKET}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    for program in ("python", "dvc"):
+        client = programs / program
+        client.write_text(
+            CLIENT.format(
+                python=sys.executable,
+                program=program,
+                real=str(Path(sys.executable).with_name(program)),
+                variable=SOCKET,
+                pattern=READ_AT_START.pattern,
+                read={k: v for k, v in environment.items() if READ_AT_START.match(k)},
+                limit_numbers=LIMITS,
+                limits=[list(resource.getrlimit(limit)) for limit in LIMITS],
+            )
+        )
+        client.chmod(0o755)
+    server = subprocess.Popen(
+        [sys.executable, __file__, address], env=environment | TENSORFLOW, stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout and server.stdout.readline() == b"ready\n"
+        path = os.pathsep.join([str(programs), str(Path(sys.executable).parent)])
+        yield {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}", SOCKET: str(address)}
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def serve(address: str) -> None:
+    """Fork a process for each client that connects to the socket at `address`."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address)
+    listening.listen(100)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    print("ready", flush=True)
+    while True:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _answer(connection)
+        connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Run what the client asks for in a child, which ends with the client, and send its code."""
+    content, streams, _, _ = socket.recv_fds(connection, 65536, 3)
+    while not content.endswith(b"\n"):
+        content += connection.recv(65536)
+    asked = json.loads(content)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        _run(asked)
+    for stream in streams:
+        os.close(stream)
+    ended = os.pidfd_open(child)
+    ready, _, _ = select.select([ended, connection.fileno()], [], [])
+    if ended not in ready:  # the client is gone
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def _run(asked: dict[str, Any]) -> NoReturn:
+    """Become the process that was asked for, as far as a program can tell, and end."""
+    os.umask(asked["umask"])
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    if asked["program"] == "python":
+        sys.stdout, sys.stderr = STREAMS  # DVC's imports put others there
+    STREAMS[0].reconfigure(line_buffering=STREAMS[0].isatty())
+    sys.argv = [asked["program"], *asked["arguments"]]
+    code: object = 1
+    try:
+        if asked["program"] == "dvc":
+            code = importlib.import_module("dvc.cli").main()
+        else:
+            del sys.argv[0]
+            sys.path.insert(0, str(Path(sys.argv[0]).absolute().parent))
+            code = runpy.run_path(sys.argv[0], run_name="__main__") and 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
+
+
+def import_all() -> None:
+    """Import what most processes need, Keras as stages do."""
+    sys.path.insert(0, str(SOURCE))
+    imports = importlib.import_module("convline.imports")
+    with imports.lean(), imports.quiet():
+        importlib.import_module("keras")
+    for name in IMPORTED:
+        importlib.import_module(name)
+    sys.path.remove(str(SOURCE))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "convline"]:
+        del sys.modules[name]
+
+
+if __name__ == "__main__":
+    import_all()
+    serve(sys.argv[1])
