@@ -44,6 +44,8 @@ def main() -> None:
         callbacks=[history.History(HISTORY)],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    if settings.average_mirrored:
+        model, kept = fit.with_mirror_images(model, validation, settings, kept)
     seconds = time.perf_counter() - start
 
     models.save(model, MODEL, made_from)

@@ -13,7 +13,7 @@ SHAPE = (12, 12, 1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), np.uint8)
 SUFFIXES = (".onnx", ".tflite")
 PLAIN = [(name, "none") for name in NETWORKS]
-QUANTIZED = [("resnet", "float16"), ("resnet", "int8")]
+QUANTIZED = [("resnet", "float16"), ("resnet", "int8"), ("mirrored", "int8")]
 
 
 def about(quantization: str) -> About:

@@ -30,7 +30,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "custom_layer": {"units": 16},
     "subclassed": {"units": 16},
 }
-NETWORKS = (*CONVNETS, *SECTIONS)
+NETWORKS = (*CONVNETS, *SECTIONS, "mirrored")
 
 
 def configure() -> None:
@@ -53,9 +53,16 @@ def convnet(input_shape: tuple[int, int, int], classes: int, **changes: object) 
 
 
 def build(name: str) -> Any:
-    """One of `NETWORKS`, ours and a user's, for images of 12 x 12 in three classes."""
+    """One of `NETWORKS`, ours and a user's, for images of 12 x 12 in three classes.
+
+    "mirrored" averages those of an image and its mirror image.
+    """
     if name in CONVNETS:
         return convnet((12, 12, 1), 3, filters=[4, 8], kernels=[3, 3], **CONVNETS[name])
+    if name == "mirrored":
+        from convline import models
+
+        return models.averaging_mirrored(build("resnet"), (12, 12, 1))
     sys.path.append(str(OWN))
     module = importlib.import_module("networks.resnet" if name == "resnet" else name)
     sys.path.remove(str(OWN))

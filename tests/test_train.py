@@ -186,3 +186,24 @@ def test_the_best_epoch_is_kept(project: Project, keras: Any) -> None:
         r"in \d+\.\d s",
         output.splitlines()[-1],
     )
+
+
+def test_the_model_averages_images_and_their_mirror_images(project: Project, keras: Any) -> None:
+    project.set_params(average_mirrored=True)
+    project.run("python", "src/train.py")
+    kept = json.loads((project.path / "metrics/train.json").read_text())
+    model = keras.models.load_model(project.path / "models/model.keras")
+    validation = arrays.load_split(project.path / PROCESSED, "validation")
+    images, labels = validation.images[range(60)], np.asarray(validation.labels)
+    probabilities = model.predict(images, verbose=0)
+    of_mirrored = model.predict(images[:, :, ::-1], verbose=0)
+    np.testing.assert_allclose(probabilities, of_mirrored, rtol=1e-5)
+    alone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    both = [alone.predict(each, verbose=0) for each in (images, images[:, :, ::-1])]
+    assert np.abs(both[0] - both[1]).max() > 0.01
+    np.testing.assert_allclose(probabilities, np.mean(both, axis=0), rtol=1e-5)
+    of_label = probabilities[labels == 1]
+    assert kept["loss"] == pytest.approx(-np.log(of_label).mean(), abs=1e-5)
+    right = probabilities.argmax(axis=1) == labels.argmax(axis=1)
+    assert kept["accuracy"] == pytest.approx(right.mean(), abs=1e-4)
+    assert kept["epoch"] == 2

@@ -44,6 +44,16 @@ def save(model: keras.Model, path: Path, made_from: Record) -> None:
         file.write(content)
 
 
+def averaging_mirrored(model: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
+    """A model with the mean of what `model` returns for an image and for its mirror image.
+
+    It shares the weights of `model`, which takes images (n, *input_shape).
+    """
+    image = keras.Input(input_shape, name="image")
+    both = [model(image), model(keras.ops.flip(image, axis=2))]
+    return keras.Model(image, keras.layers.Average(name="probabilities")(both), name=model.name)
+
+
 def canonical(archive: bytes, made_from: Record) -> bytes:
     """A .keras archive with a record, and without what differs each time that a model is saved.
 

@@ -72,7 +72,7 @@ def float16(model: ModelProto) -> ModelProto:
 
 
 def int8(model: ModelProto, calibration: Iterable[Floats], folder: Path) -> ModelProto:
-    """A copy of `model` with weights and activations in int8, except for its softmax.
+    """A copy of `model` with weights and activations in int8, but for its probabilities.
 
     The batches of `calibration` show how large activations become.
     """
@@ -88,9 +88,19 @@ def int8(model: ModelProto, calibration: Iterable[Floats], folder: Path) -> Mode
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         # Probabilities in steps of 1/256 would often be equal
-        nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
+        nodes_to_exclude=_from_softmax(model),
     )
     return canonical(onnx.load(quantized))
+
+
+def _from_softmax(model: ModelProto) -> list[str]:
+    """The names of the nodes that compute or use probabilities."""
+    names, probabilities = [], set[str]()
+    for node in model.graph.node:  # each after those that it uses
+        if node.op_type == "Softmax" or not probabilities.isdisjoint(node.input):
+            names.append(node.name)
+            probabilities.update(node.output)
+    return names
 
 
 def classifier(content: bytes, threads: int) -> Classifier:

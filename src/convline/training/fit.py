@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from convline import backend
+from convline import backend, models
 from convline.data.arrays import Bytes, Labelled
 from convline.data.batches import EVALUATION_BATCH, Batches
 from convline.problems import Problem
@@ -79,6 +79,21 @@ def fit(
             f"the best epoch's validation loss is {kept.loss}; use a smaller one"
         )
     return kept
+
+
+def with_mirror_images(
+    model: keras.Model, validation: Labelled, recipe: Recipe, kept: Kept
+) -> tuple[keras.Model, Kept]:
+    """`model`, averaged over images and their mirror images, and its own validation figures."""
+    averaging = models.averaging_mirrored(model, validation.input_shape)
+    averaging.compile(
+        loss=recipe.loss,
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=backend.jit_compile(),
+    )
+    batches = backend.feed(Batches(validation, EVALUATION_BATCH))
+    figures = averaging.evaluate(batches, verbose=0, return_dict=True)
+    return averaging, Kept(kept.epoch, figures["accuracy"], figures["loss"])
 
 
 def class_weights(recipe: Recipe, labels: Bytes) -> dict[int, float] | None:

@@ -17,6 +17,7 @@ class Recipe(Schema):
     shift: Annotated[Float, Field(ge=0, le=4096)]
     distortion: Annotated[Float, Field(ge=0, le=4096)]
     flip: StrictBool
+    average_mirrored: StrictBool
 
     epochs: Annotated[Int, Field(ge=1, le=100_000)]
     batch_size: Annotated[Int, Field(ge=1, le=1_000_000)]

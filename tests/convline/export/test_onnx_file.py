@@ -72,6 +72,12 @@ def test_kernels_and_matrices_are_quantized(exports: Path, quantization: str, ki
     assert list(softmax.output) == ["probabilities"]
 
 
+def test_probabilities_are_not_rounded(exports: Path) -> None:
+    """The mean of two that are in steps of 1/256 would often be equal."""
+    steps = 256 * exported.read(exports / "mirrored.int8.onnx")(IMAGES)
+    assert np.abs(steps - steps.round()).max() > 0.1
+
+
 def test_augmentation_is_switched_off(keras: Any, tmp_path: Path) -> None:
     """Keras traces such layers for ONNX as they are in training; GELU needs what ONNX lacks."""
     from convline.export import onnx_file

@@ -74,7 +74,12 @@ def test_a_decompression_bomb(server: Running, pack: object) -> None:
     ("body", "encoding", "status", "reason"),
     [
         (gzip.compress(picture(0), mtime=0)[:-9], "gzip", 400, "no valid gzip: it ends too early"),
-        (gzip.compress(picture(0), mtime=0) + b"x", "gzip", 400, "no valid gzip: data after its end"),
+        (
+            gzip.compress(picture(0), mtime=0) + b"x",
+            "gzip",
+            400,
+            "no valid gzip: data after its end",
+        ),
         (b"no gzip", "gzip", 400, "no valid gzip: "),
         (b"", "gzip", 400, "no valid gzip: it ends too early"),
         (picture(0), "br", 415, "compressed with gzip or deflate"),
