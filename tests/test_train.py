@@ -194,7 +194,7 @@ def test_the_model_averages_images_and_their_mirror_images(project: Project, ker
     kept = json.loads((project.path / "metrics/train.json").read_text())
     model = keras.models.load_model(project.path / "models/model.keras")
     validation = arrays.load_split(project.path / PROCESSED, "validation")
-    images, labels = validation.images[range(60)], np.asarray(validation.labels)
+    images, labels = validation.images[np.arange(60)], np.asarray(validation.labels)
     probabilities = model.predict(images, verbose=0)
     of_mirrored = model.predict(images[:, :, ::-1], verbose=0)
     np.testing.assert_allclose(probabilities, of_mirrored, rtol=1e-5)
