@@ -8,6 +8,7 @@ import test_docs
 import test_readme
 
 import console
+import drawings
 from conftest import Project
 
 
@@ -41,6 +42,7 @@ def test_every_command_of_the_readme_and_of_experiments(newcomer: Project) -> No
     script = "\n".join(
         command for command in test_readme.COMMANDS if command not in test_readme.ELSEWHERE
     )
+    (newcomer.path / "picture.png").write_bytes(drawings.picture(0))
     result = newcomer.run("bash", "-exc", script, ok=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
