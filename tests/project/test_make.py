@@ -314,7 +314,7 @@ def test_make_runs_the_programs_of_the_environment(noted: Project, tmp_path: Pat
     path = f"PATH={tmp_path}:{noted.environment['PATH']}"
     targets = ("run", "tutorial", "report", "gate", "test", "lock", "hooks")
     assert noted.run("make", path, *targets).stderr == ""
-    assert len((noted.path / "ran").read_text().splitlines()) == 11
+    assert len((noted.path / "ran").read_text().splitlines()) == 12
 
 
 def test_targets_take_turns(noted: Project) -> None:
