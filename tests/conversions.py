@@ -25,7 +25,7 @@ def about(quantization: str) -> About:
             "shape": SHAPE,
             "fit": "pad",
             "background": "black",
-            "ink": False,
+            "ink": 0.0,
             "quantization": quantization,
             "model_md5": "0" * 32,
         }

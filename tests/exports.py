@@ -20,7 +20,7 @@ def about(**changes: Any) -> About:
         "shape": (*SHAPE, 1),
         "fit": "pad",
         "background": "black",
-        "ink": False,
+        "ink": 0.0,
         "quantization": "none",
         "model_md5": "0" * 32,
     }

@@ -43,7 +43,7 @@ class About(Schema):
     shape: tuple[Side, Side, Literal[1, 3]]
     fit: Literal["pad", "crop", "stretch"]
     background: str
-    ink: bool
+    ink: float
     quantization: Literal["none", "float16", "int8"]
     model_md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 

@@ -76,14 +76,15 @@ class Dataset(Schema):
 class IdxDataset(Dataset):
     """A dataset in four IDX files, or "scikit-learn" for the digits that come with it.
 
-    `shape` is (height, width) in pixels. `ink` says that the images show ink, bright on black and
-    centred, as MNIST's do: other pictures are made to look like them before they are classified.
+    `shape` is (height, width) in pixels. Where the images show ink, bright on black and centred,
+    as MNIST's do, `ink` is the share of a side that it fills, otherwise 0: other pictures are made
+    to look like them before they are classified.
     """
 
     shape: tuple[Side, Side]
     fit: ClassVar[Literal["pad"]] = "pad"  # and background: how other pictures are fitted to it
     background: ClassVar[str] = "black"
-    ink: bool = False
+    ink: Annotated[Float, Field(ge=0, le=1)] = 0.0
     files: dict[str, File] | Literal["scikit-learn"]
 
     @property
@@ -117,7 +118,7 @@ class PictureDataset(Dataset):
     shape: tuple[Side, Side, Literal[1, 3]]
     fit: Literal["pad", "crop", "stretch"]
     background: str
-    ink: ClassVar[bool] = False
+    ink: ClassVar[float] = 0.0
     test_share: Annotated[Float, Field(gt=0, lt=1)] | None = None
     split_seed: Seed = 0
     files: dict[str, File]

@@ -24,5 +24,5 @@ def fit(content: bytes, about: About) -> Bytes:
     shape = about.shape[:2]
     # Larger than an image of the dataset: none that is scaled to fit has its shape
     picture = pictures.decode_grey(content, max(ink.SIDE, 2 * max(shape)))
-    fitted = picture if ink.has_form(picture, shape) else ink.centred(picture, shape)
+    fitted = picture if ink.has_form(picture, shape) else ink.centred(picture, shape, about.ink)
     return fitted[..., None]

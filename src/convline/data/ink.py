@@ -1,8 +1,8 @@
-"""Ink: handwriting in any picture, made to look like an image of MNIST.
+"""Ink: handwriting in any picture, made to look like an image of MNIST or a dataset like it.
 
 MNIST's authors scaled each digit, without its paper, to a box of 20 pixels, and placed its centre
-of mass in the middle of 28 x 28. The constants were chosen on validation images that
-benchmarks/ink.py pastes into pictures.
+of mass in the middle of 28 x 28. In other datasets, ink fills all of the image. The constants were
+chosen on validation images that benchmarks/ink.py pastes into pictures.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 SIDE = 256  # pixels of the longer side in which ink is looked for
-BOX = 20 / 28  # of the image's side, which the ink fills
 PAPER_SIDE = 64  # pixels of the longer side in which the paper is estimated
 STROKE = 0.4  # of the shorter side: darker areas that are wider are paper in shadow
 FAINTEST = 0.06  # of the paper's brightness, by which ink differs at least
@@ -35,16 +34,17 @@ def has_form(picture: Bytes, shape: tuple[int, int]) -> bool:
     return bool(np.median(border) < 128)
 
 
-def centred(picture: Bytes, shape: tuple[int, int]) -> Bytes:
-    """The ink in a grey `picture` (height, width), as an image of MNIST's kind of this `shape`.
+def centred(picture: Bytes, shape: tuple[int, int], box: float) -> Bytes:
+    """The ink in a grey `picture` (height, width), bright on black in an image of this `shape`.
 
-    Dark on light or bright on dark, in any light. Without ink, the image is black.
+    It fills a `box` of this share of the image, with its centre of mass in the middle, or as near
+    as it fits. Dark on light or bright on dark, in any light. Without ink, the image is black.
     """
     ink = _ink(picture)
     dark = ink > 0.5
     if not dark.any():
         return np.zeros(shape, np.uint8)
-    return _placed(ink, _parts(dark, ink), shape)
+    return _placed(ink, _parts(dark, ink), shape, box)
 
 
 def _ink(picture: Bytes) -> Floats:
@@ -130,19 +130,21 @@ def _joined(
             part = further
 
 
-def _placed(ink: Floats, found: Bools, shape: tuple[int, int]) -> Bytes:
-    """The ink of what is `found`, scaled to MNIST's box, its centre of mass in the middle."""
+def _placed(ink: Floats, found: Bools, shape: tuple[int, int], box: float) -> Bytes:
+    """The ink of what is `found`, scaled to the box, its centre of mass in the middle."""
     low, high = SOFT
     near = _filtered(found.astype(np.uint8), ImageFilter.MaxFilter(5)) > 0  # its soft edges too
     soft = np.where(near, np.clip((ink - low) / (high - low), 0, 1), 0).astype(np.float32)
-    sides = [np.ptp(np.flatnonzero(found.any(axis))) + 1 for axis in (1, 0)]
-    scale = min(BOX * wanted / side for wanted, side in zip(shape, sides))
+    places = [np.flatnonzero(found.any(axis)) for axis in (1, 0)]
+    scale = min(box * wanted / (np.ptp(place) + 1) for wanted, place in zip(shape, places))
     starts, ends = [], []
     for axis, wanted in enumerate(shape):
         along = soft.sum(1 - axis)
         centre = along @ (np.arange(len(along)) + 0.5) / along.sum()
         # MNIST's middle is the pixel 14 of 0 to 27
-        starts.append(float(centre - (wanted // 2 + 0.5) / scale))
+        start = centre - (wanted // 2 + 0.5) / scale
+        first, last = places[axis][0], places[axis][-1] + 1 - wanted / scale
+        starts.append(float(min(max(start, last), first)))  # of what fits, nothing is cut off
         ends.append(starts[-1] + wanted / scale)
     beyond = (-min(starts), *(end - side for end, side in zip(ends, soft.shape)))
     pad = max(0, int(np.ceil(max(beyond))))

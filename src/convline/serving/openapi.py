@@ -60,7 +60,7 @@ SCHEMAS = {
             "shape": _list(WHOLE),
             "fit": TEXT,
             "background": TEXT,
-            "ink": {"type": "boolean"},
+            "ink": {"type": "number"},
             "quantization": TEXT,
             "figures": {**BY_NAME, "type": ["object", "null"]},
         }

@@ -13,7 +13,7 @@ from convline.data.pictures import Form, Unreadable
 from convline.exported import About
 from drawings import picture
 
-DIGITS = exports.about(shape=(28, 28, 1), ink=True)
+DIGITS = exports.about(shape=(28, 28, 1), ink=0.714)
 
 
 def png(image: np.ndarray, mode: str | None = None, **options: object) -> bytes:
@@ -77,7 +77,7 @@ def test_a_large_photograph_is_shrunk_before_it_is_looked_at(
 ) -> None:
     seen = []
 
-    def centred(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def centred(image: np.ndarray, shape: tuple[int, int], box: float) -> np.ndarray:
         seen.append(image.shape)
         return image
 

@@ -22,7 +22,7 @@ from served import Running
 # Bands of rows: a line is in the middle wherever it is drawn, since ink is centred; two lines, of
 # which the upper one is the longer, are at the top
 BANDS = ["top", "middle", "bottom"]
-INK: dict[str, Any] = {"shape": (28, 28, 1), "ink": True, "classes": BANDS}
+INK: dict[str, Any] = {"shape": (28, 28, 1), "ink": 0.714, "classes": BANDS}
 COLOURS = [f"shade {i}" for i in range(32)]
 COLOUR: dict[str, Any] = {"shape": (32, 32, 3), "classes": COLOURS, "model_md5": "1" * 32}
 
