@@ -6,7 +6,7 @@ the child run a script of src/ or DVC's command line with their arguments, envir
 standard streams. A child has no module of Convline yet: each runs the code of its own project.
 
 What a fork would not notice starts a process as usual: another program, a variable that Python and
-libraries read only as they start, a limit of the system.
+libraries read only as they start, a limit of the system, fewer rights.
 """
 
 import atexit
@@ -35,6 +35,7 @@ SOCKET = "CONVLINE_FORK_SERVER"  # the variable with the path of the server's so
 NEW = {SOCKET: ""}  # with this, processes start as usual
 READ_AT_START = re.compile("(PYTHON|KERAS_|TF_|LC_|LD_|OMP_|OPENBLAS_|MALLOC_|LANG$|HOME$)")
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+RIGHTS = ("Uid:", "Gid:", "Groups:", "Cap")  # lines of /proc/self/status
 STREAMS = cast(io.TextIOWrapper, sys.stdout), cast(io.TextIOWrapper, sys.stderr)
 TENSORFLOW = {
     "KERAS_BACKEND": "tensorflow",
@@ -50,8 +51,10 @@ program, arguments = {program!r}, sys.argv[1:]
 server = os.environ.get({variable!r})
 read = {{key: value for key, value in os.environ.items() if re.match({pattern!r}, key)}}
 limits = [list(resource.getrlimit(limit)) for limit in {limit_numbers}]
+with open("/proc/self/status") as status:
+    rights = [line for line in status if line.startswith({rights_begin})]
 forked = program == "dvc" or (arguments and arguments[0].startswith("src"))
-if not (server and forked and read == {read} and limits == {limits}):
+if not (server and forked and (read, limits, rights) == {expected}):
     os.execv({real!r}, [{real!r}, *arguments])
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(server)
@@ -78,6 +81,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     address = folder / "socket"
     environment = {key: value for key, value in os.environ.items() if key != SOCKET}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    status = Path("/proc/self/status").read_text()
     for program in ("python", "dvc"):
         client = programs / program
         client.write_text(
@@ -87,9 +91,13 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
                 real=str(Path(sys.executable).with_name(program)),
                 variable=SOCKET,
                 pattern=READ_AT_START.pattern,
-                read={k: v for k, v in environment.items() if READ_AT_START.match(k)},
                 limit_numbers=LIMITS,
-                limits=[list(resource.getrlimit(limit)) for limit in LIMITS],
+                rights_begin=RIGHTS,
+                expected=(
+                    {key: value for key, value in environment.items() if READ_AT_START.match(key)},
+                    [list(resource.getrlimit(limit)) for limit in LIMITS],
+                    [line for line in status.splitlines(keepends=True) if line.startswith(RIGHTS)],
+                ),
             )
         )
         client.chmod(0o755)
