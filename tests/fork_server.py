@@ -2,8 +2,8 @@
 
 A stage on the tiny dataset takes most of its time to import Keras, and `dvc status` to import DVC.
 The server imports both once. The programs `python` and `dvc` that it writes ask it to fork, and let
-the child run a script of src/ or DVC's command line with their arguments, environment, folder and
-standard streams. A child has no module of Convline yet: each runs the code of its own project.
+the child run a script or DVC's command line with their arguments, environment, folder and standard
+streams. A child has no module of Convline yet: each runs the code of its own project.
 
 What a fork would not notice starts a process as usual: another program, a variable that Python and
 libraries read only as they start, a limit of the system, fewer rights.
@@ -53,13 +53,16 @@ read = {{key: value for key, value in os.environ.items() if re.match({pattern!r}
 limits = [list(resource.getrlimit(limit)) for limit in {limit_numbers}]
 with open("/proc/self/status") as status:
     rights = [line for line in status if line.startswith({rights_begin})]
-forked = program == "dvc" or (arguments and arguments[0].startswith("src"))
-if not (server and forked and (read, limits, rights) == {expected}):
-    os.execv({real!r}, [{real!r}, *arguments])
+if arguments[:2] == ["-m", "dvc"]:
+    program, arguments = "dvc", arguments[2:]
+known = program == "dvc" or (arguments and arguments[0].endswith(("src", ".py")))
+if not (server and known and (read, limits, rights) == {expected}):
+    os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(server)
 asked = {{
     "program": program,
+    "client": {client!r},
     "arguments": arguments,
     "folder": os.getcwd(),
     "environment": dict(os.environ),
@@ -88,6 +91,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
             CLIENT.format(
                 python=sys.executable,
                 program=program,
+                client=str(client),
                 real=str(Path(sys.executable).with_name(program)),
                 variable=SOCKET,
                 pattern=READ_AT_START.pattern,
@@ -160,6 +164,7 @@ def _run(asked: dict[str, Any]) -> NoReturn:
     os.environ.clear()
     os.environ.update(asked["environment"])
     if asked["program"] == "python":
+        sys.executable = asked["client"]
         sys.stdout, sys.stderr = STREAMS  # DVC's imports put others there
     STREAMS[0].reconfigure(line_buffering=STREAMS[0].isatty())
     sys.argv = [asked["program"], *asked["arguments"]]
