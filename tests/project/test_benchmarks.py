@@ -37,13 +37,18 @@ MISSING = servers.missing(*servers.WRITABLE)
         ),
         ("predict", "--repeats=1 --pictures=20", ["`convline predict`", "Keras"]),
         ("ink", "--images=20", ["resized only", "threshold, box, centre", "`convline predict`"]),
+        pytest.param(
+            *("pictures", "--pictures 100 --repeats=1"),
+            ["import", "push, s3", "100 of 48 x 48"],
+            marks=pytest.mark.skipif(bool(MISSING), reason=MISSING),
+        ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
     ],
 )
 def test_a_benchmark_writes_its_table(
     clone: Project, name: str, options: str, rows: list[str]
 ) -> None:
-    clone.set_params(dataset="digits", validation_size=180, epochs=1)
+    clone.set_params(dataset="digits", validation_size=0.125, epochs=1)
     for recipe in (clone.path / "recipes").glob("*.yaml"):
         recipe.write_text(re.sub("^epochs: .*", "epochs: 1", recipe.read_text(), flags=re.M))
     exports.write(clone.path / "models/model.onnx")  # which the server's asks for
