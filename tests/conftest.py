@@ -97,8 +97,11 @@ class Project:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables for its commands: this Python first, nothing of make or S3 from outside."""
-        foreign = re.compile("MAKE|AWS_|(PYTHON|REV)$")
+        """Variables for its commands: this Python first, nothing of make or S3 from outside.
+
+        Nor of Keras, whose backend tests choose for their own process.
+        """
+        foreign = re.compile(f"MAKE|AWS_|(PYTHON|REV|{'|'.join(fork_server.TENSORFLOW)})$")
         inherited = {key: value for key, value in os.environ.items() if not foreign.match(key)}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

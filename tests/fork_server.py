@@ -2,8 +2,9 @@
 
 A stage on the tiny dataset takes most of its time to import Keras, and `dvc status` to import DVC.
 The server imports both once. The programs `python` and `dvc` that it writes ask it to fork, and let
-the child run a script or DVC's command line with their arguments, environment, folder and standard
-streams. A child has no module of Convline yet: each runs the code of its own project.
+the child run a script of src/ or benchmarks/, or DVC's command line, with their arguments,
+environment, folder and standard streams. A child has no module of Convline yet: each runs the code
+of its own project.
 
 What a fork would not notice starts a process as usual: another program, a variable that Python and
 libraries read only as they start, a limit of the system, fewer rights.
@@ -33,6 +34,7 @@ SOURCE = Path(__file__).parent.parent / "src"
 IMPORTED = ("dvc.cli", "dvc.repo.reproduce", "dvc.repo.experiments.run", "pandas")
 SOCKET = "CONVLINE_FORK_SERVER"  # the variable with the path of the server's socket
 NEW = {SOCKET: ""}  # with this, processes start as usual
+SCRIPTS = r"(^|/)(src|(src|benchmarks)/\w+\.py)$"
 READ_AT_START = re.compile("(PYTHON|KERAS_|TF_|LC_|LD_|OMP_|OPENBLAS_|MALLOC_|LANG$|HOME$)")
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 RIGHTS = ("Uid:", "Gid:", "Groups:", "Cap")  # lines of /proc/self/status
@@ -55,7 +57,7 @@ with open("/proc/self/status") as status:
     rights = [line for line in status if line.startswith({rights_begin})]
 if arguments[:2] == ["-m", "dvc"]:
     program, arguments = "dvc", arguments[2:]
-known = program == "dvc" or (arguments and arguments[0].endswith(("src", ".py")))
+known = program == "dvc" or (arguments and re.search({scripts!r}, arguments[0]))
 if not (server and known and (read, limits, rights) == {expected}):
     os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 connection = socket.socket(socket.AF_UNIX)
@@ -82,7 +84,9 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     programs = folder / "bin"
     programs.mkdir()
     address = folder / "socket"
-    environment = {key: value for key, value in os.environ.items() if key != SOCKET}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in (SOCKET, *TENSORFLOW)
+    }
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     status = Path("/proc/self/status").read_text()
     for program in ("python", "dvc"):
@@ -94,6 +98,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
                 client=str(client),
                 real=str(Path(sys.executable).with_name(program)),
                 variable=SOCKET,
+                scripts=SCRIPTS,
                 pattern=READ_AT_START.pattern,
                 limit_numbers=LIMITS,
                 rights_begin=RIGHTS,
