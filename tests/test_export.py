@@ -84,7 +84,7 @@ def test_both_files_say_what_they_are(reproduced: Project) -> None:
         "shape": [12, 12, 1],
         "fit": "pad",
         "background": "black",
-        "ink": False,
+        "ink": 0.0,
         "quantization": "none",
         "model_md5": model["md5"],
     }
@@ -122,14 +122,14 @@ def test_quantization_applies_to_both_files(
     quantization: str,
 ) -> None:
     project.set_params(quantization=quantization, quantization_loss=0.1)
-    project.set_dataset("tiny", ink=True)
+    project.set_dataset("tiny", ink=0.714)
     before = figures(project)
     monkeypatch.chdir(project.path)
     export.main()
     after = figures(project)
     about = exported.read(ONNX).about
     assert after["quantization"] == about.quantization == quantization
-    assert about.ink is True
+    assert about.ink == 0.714
     shown = capsys.readouterr().out
     for name, path in (("onnx", ONNX), ("litert", LITERT)):
         assert after[name]["largest_difference"] > 1e-5
@@ -164,7 +164,7 @@ def test_pictures_are_fitted_as_their_dataset_says(
     monkeypatch.chdir(project.path)
     export.main()
     about = exported.read(ONNX).about
-    assert (about.fit, about.background, about.ink) == ("crop", "white", False)
+    assert (about.fit, about.background, about.ink) == ("crop", "white", 0)
 
 
 @pytest.mark.parametrize("format", ["litert", "onnx_file"])
