@@ -101,7 +101,7 @@ class Project:
 
         Nor of Keras, whose backend tests choose for their own process.
         """
-        foreign = re.compile(f"MAKE|AWS_|(PYTHON|REV|{'|'.join(fork_server.TENSORFLOW)})$")
+        foreign = re.compile(f"MAKE|AWS_|(PYTHON|REV|{'|'.join(fork_server.CHOSEN)})$")
         inherited = {key: value for key, value in os.environ.items() if not foreign.match(key)}
         return inherited | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -117,8 +117,8 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run `command` in the project. With `ok`, it has to succeed.
 
-        Its Pythons are forks, but with `**fork_server.NEW`: where the process itself is tested, or
-        where two must not be alike.
+        Pass `**fork_server.NEW` to fork none of its processes: where the process itself is tested,
+        or where two must not be alike.
         """
         result = subprocess.run(
             command,

@@ -1,13 +1,12 @@
-"""A server of processes that have already imported Keras and DVC: tests wait for neither again.
+"""A fork server: processes for tests that have already imported Keras and DVC.
 
-A stage on the tiny dataset takes most of its time to import Keras, and `dvc status` to import DVC.
-The server imports both once. The programs `python` and `dvc` that it writes ask it to fork, and let
-the child run a script of src/ or benchmarks/, or DVC's command line, with their arguments,
-environment, folder and standard streams. A child has no module of Convline yet: each runs the code
-of its own project.
+A stage on the tiny dataset spends most of its time importing Keras, and `dvc status` importing DVC.
+The server imports both once, Keras on TensorFlow. Its programs `python` and `dvc` ask it for a fork
+that runs a script of src/ or benchmarks/, or DVC's command line, with their arguments, environment,
+folder and standard streams. Forks import Convline's modules from their own project.
 
-What a fork would not notice starts a process as usual: another program, a variable that Python and
-libraries read only as they start, a limit of the system, fewer rights.
+Programs start a new process instead where a fork would behave differently: for other scripts, with
+other values of variables that are read only at startup, with other resource limits or privileges.
 """
 
 import atexit
@@ -39,11 +38,8 @@ READ_AT_START = re.compile("(PYTHON[A-Z]|KERAS_|TF_|LC_|LD_|OMP_|OPENBLAS_|MALLO
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 RIGHTS = ("Uid:", "Gid:", "Groups:", "Cap")  # lines of /proc/self/status
 STREAMS = cast(io.TextIOWrapper, sys.stdout), cast(io.TextIOWrapper, sys.stderr)
-TENSORFLOW = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
+# What `backend.choose` sets, also in the tests' own process
+CHOSEN = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 
 # It imports little, and no site-packages: it starts in a fiftieth of a second
 CLIENT = """#!{python} -IS
@@ -84,9 +80,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     programs = folder / "bin"
     programs.mkdir()
     address = folder / "socket"
-    environment = {
-        key: value for key, value in os.environ.items() if key not in (SOCKET, *TENSORFLOW)
-    }
+    environment = {key: value for key, value in os.environ.items() if key not in (SOCKET, *CHOSEN)}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     status = Path("/proc/self/status").read_text()
     for program in ("python", "dvc"):
@@ -111,7 +105,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
         )
         client.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, __file__, address], env=environment | TENSORFLOW, stdout=subprocess.PIPE
+        [sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE
     )
     try:
         assert server.stdout and server.stdout.readline() == b"ready\n"
@@ -185,6 +179,8 @@ def _run(asked: dict[str, Any]) -> NoReturn:
         code = end.code
     except BaseException:
         traceback.print_exc()
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        code = "Keras is on TensorFlow in a fork: run this with **fork_server.NEW"
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     if code is not None and not isinstance(code, int):
@@ -198,8 +194,9 @@ def _run(asked: dict[str, Any]) -> NoReturn:
 def import_all() -> None:
     """Import what most processes need, Keras as stages do."""
     sys.path.insert(0, str(SOURCE))
-    imports = importlib.import_module("convline.imports")
-    with imports.lean(), imports.quiet():
+    backend = importlib.import_module("convline.backend")
+    backend.choose(backend.BackendParams(backend="tensorflow", threads=2))
+    with backend.imports.lean(), backend.imports.quiet():
         importlib.import_module("keras")
     for name in IMPORTED:
         importlib.import_module(name)
