@@ -73,9 +73,9 @@ def test_kernels_and_matrices_are_quantized(exports: Path, quantization: str, ki
 
 
 def test_probabilities_are_not_rounded(exports: Path) -> None:
-    """The mean of two that are in steps of 1/256 would often be equal."""
-    steps = 256 * exported.read(exports / "mirrored.int8.onnx")(IMAGES)
-    assert np.abs(steps - steps.round()).max() > 0.1
+    """The mean of two, in 256 steps, would often be equal for different images."""
+    probabilities = exported.read(exports / "mirrored.int8.onnx")(IMAGES)
+    assert len(np.unique(probabilities)) > 0.9 * probabilities.size
 
 
 def test_augmentation_is_switched_off(keras: Any, tmp_path: Path) -> None:
