@@ -69,7 +69,7 @@ def read(schema: type[SchemaT]) -> SchemaT:
     if missing := set(schema.model_fields) - set(values):
         key = min(missing)
         close = get_close_matches(key, map(str, values), n=1, cutoff=ALIKE)
-        hint = f"did you misspell it as {close[0]}?" if close else "git has its default"
+        hint = f"did you misspell it as {one_line(close[0])}?" if close else "git has its default"
         raise Problem(f"{PARAMS}: the key {key} is missing; {hint}")
     return validate(schema, {key: values[key] for key in schema.model_fields}, PARAMS)
 

@@ -194,6 +194,7 @@ def test_any_writing_is_taken_or_refused(folder: Path, key: str) -> None:
 @example("naïve: 1".encode("latin-1"), 0)
 @example(b"\x00", 20)
 @example(b"\t", 0)
+@example("\u058b".encode(), 0)  # in front of a key: a hint that names it
 def test_junk_in_the_file_is_taken_or_refused(folder: Path, junk: bytes, at: int) -> None:
     content = yaml.safe_dump(DEFAULTS).encode()
     for raw in (junk, content[:at] + junk + content[at:]):
