@@ -84,9 +84,10 @@ def int8(model: ModelProto, calibration: Iterable[Floats], folder: Path) -> Mode
         quantized,
         _Calibration(calibration),
         per_channel=True,
-        # Signed activations: unsigned ones saturate on processors without VNNI
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
+        # Weights of 7 bits: processors without VNNI add two products in 16, where 8 overflow
+        reduce_range=True,
         # Probabilities in steps of 1/256 would often be equal
         nodes_to_exclude=_from_softmax(model),
     )

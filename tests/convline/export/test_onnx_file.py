@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 import inprocess
 from conversions import IMAGES, PLAIN, QUANTIZED, SHAPE, about
@@ -70,6 +70,14 @@ def test_kernels_and_matrices_are_quantized(exports: Path, quantization: str, ki
     assert {tensor.data_type for tensor in weights} == {kind}
     softmax = next(node for node in graph.node if node.op_type == "Softmax")
     assert list(softmax.output) == ["probabilities"]
+
+
+def test_two_products_fit_16_bits(exports: Path) -> None:
+    """In which processors without VNNI add them, without a sign that they overflowed."""
+    graph = onnx.load(exports / "resnet.int8.onnx").graph
+    weights = [numpy_helper.to_array(t) for t in graph.initializer if np.prod(t.dims) > 16]
+    largest = max(int(np.abs(tensor.astype(int)).max()) for tensor in weights)
+    assert 32 < largest and 2 * 255 * largest < 2**15
 
 
 def test_probabilities_are_not_rounded(exports: Path) -> None:
