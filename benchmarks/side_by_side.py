@@ -21,6 +21,24 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TUTORIAL = REPOSITORY / "benchmarks" / "tutorial.py"
+# Prints the kind and strength of each corruption, and the accuracy on so many validation images
+CORRUPTED = """
+import json, sys
+sys.path[0] = "src"
+from convline import backend
+from convline.backend import BackendParams
+settings = BackendParams(backend="tensorflow", threads=2)
+backend.choose(settings)
+backend.configure(settings)
+from convline.data import arrays
+from convline.evaluation import corruptions, predictions
+from convline.paths import PROCESSED
+
+validation = arrays.load_split(PROCESSED, "validation")
+corrupted = corruptions.Corrupted(validation, int(sys.argv[1]))
+probabilities = predictions.predict(predictions.load(validation), corrupted)
+print(json.dumps(corruptions.accuracies(corrupted.actual, probabilities).values.tolist()))
+"""
 PARTS = (
     "src",
     "params.yaml",
@@ -90,6 +108,14 @@ class Project:
     def validation_accuracy(self) -> float:
         """What the stage train has found."""
         return float(json.loads((self.path / "metrics/train.json").read_bytes())["accuracy"])
+
+    def corrupted_accuracies(self, images: int) -> dict[tuple[str, int], float]:
+        """The model's accuracy for each kind and strength of corruption of validation images.
+
+        Measured on a sample of at most so many images.
+        """
+        rows = json.loads(self.run(["-c", CORRUPTED, str(images)]).output.splitlines()[-1])
+        return {(kind, strength): accuracy for kind, strength, accuracy in rows}
 
     def test_accuracy(self) -> float:
         """What the stage evaluate has found."""

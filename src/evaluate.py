@@ -9,7 +9,15 @@ import numpy.typing as npt
 from convline import backend, files, network, params, problems, provenance, text
 from convline.backend import BackendParams
 from convline.data import arrays, datasets
-from convline.paths import EVALUATION, MISTAKES, MODEL, PREDICTIONS, PROCESSED, RELIABILITY
+from convline.paths import (
+    CORRUPTIONS,
+    EVALUATION,
+    MISTAKES,
+    MODEL,
+    PREDICTIONS,
+    PROCESSED,
+    RELIABILITY,
+)
 
 
 class Params(BackendParams):
@@ -43,19 +51,25 @@ def main() -> None:
     # What imports Keras, pandas or scikit-learn comes only now: where memory is too little for
     # them, `problems.run` can say so
     from convline import models
-    from convline.evaluation import mistakes, predictions, scores
+    from convline.data.batches import Batches
+    from convline.evaluation import corruptions, mistakes, predictions, scores
 
     actual = test.labels.argmax(axis=1)
-    probabilities = predictions.predict(predictions.load(test), test)
-    figures = scores.summary(actual, probabilities, classes)
+    model = predictions.load(test)
+    probabilities = predictions.predict(model, Batches(test))
+    corrupted = corruptions.Corrupted(test)
+    by_corruption = corruptions.accuracies(corrupted.actual, predictions.predict(model, corrupted))
+    figures = scores.summary(actual, probabilities, classes, by_corruption)
     with files.written(PREDICTIONS) as file:
         write_predictions(file, actual, probabilities, classes, names)
     with files.written(RELIABILITY) as file:
         scores.reliability(actual, probabilities).round(5).to_csv(file, index=False)
+    with files.written(CORRUPTIONS) as file:
+        by_corruption.to_csv(file, index=False)
     with files.written(MISTAKES) as file:
         title = f"{settings.dataset}, test set"
         file.write(mistakes.sheet(test.images, actual, probabilities, classes, title, names))
-    made = made_from.with_outs(PREDICTIONS, RELIABILITY, MISTAKES)
+    made = made_from.with_outs(PREDICTIONS, RELIABILITY, CORRUPTIONS, MISTAKES)
     files.write_json(
         EVALUATION,
         {
@@ -69,7 +83,7 @@ def main() -> None:
     print(
         f"evaluate: {settings.dataset}: test accuracy {figures['accuracy']:.2%} "
         f"(95 % interval {low:.2%} to {high:.2%}), {figures['errors']:,} errors "
-        f"in {figures['images']:,} images"
+        f"in {figures['images']:,} images, {figures['corrupted_accuracy']:.2%} on corrupted ones"
     )
     if never := figures["never_predicted"]:
         shown = text.few(never, text.shortened)

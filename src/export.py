@@ -49,13 +49,14 @@ def main() -> None:
     # What imports Keras or onnxruntime comes only now
     with imports.lean(), imports.quiet():
         from convline import models
+        from convline.data.batches import Batches
         from convline.evaluation import predictions
         from convline.export import agreement, litert, onnx_file
         from convline.export.calibration import Calibration
         from convline.exported import About
 
     model = predictions.load(validation)
-    expected = predictions.predict(model, validation)
+    expected = predictions.predict(model, Batches(validation))
     about = About(
         dataset=settings.dataset,
         classes=dataset.classes,

@@ -22,7 +22,12 @@ DEFAULTS = yaml.safe_load((TESTS.parent / "params.yaml").read_text())
 OWN = TESTS / "own_networks"
 CONVNETS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "with_everything": {"batch_normalization": True, "dropout": 0.5, "downsampling": "stride"},
+    "with_everything": {
+        "standardize": True,
+        "batch_normalization": True,
+        "dropout": 0.5,
+        "downsampling": "stride",
+    },
 }
 SECTIONS: dict[str, dict[str, Any]] = {
     "resnet": {"filters": [3, 5], "depth": 1, "dropout": 0.5},

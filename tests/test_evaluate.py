@@ -227,6 +227,36 @@ def test_names_of_files_stand_beside_the_predictions(
     assert list(run.predictions["actual"]) == list(plain["actual"])
 
 
+def test_corrupted_images(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their accuracies are what the model says about the copies, whatever batches they come in."""
+    from convline import models
+    from convline.evaluation import corruptions
+
+    monkeypatch.chdir(project.path)
+    evaluate.main()
+    images, labels = np.load(TEST_IMAGES), np.load(TEST_LABELS)
+    model = models.load(MODEL)
+    expected = [
+        {
+            "corruption": kind.__name__,
+            "strength": strength,
+            "accuracy": round(float((answers.argmax(axis=1) == labels.argmax(axis=1)).mean()), 4),
+        }
+        for copy, (kind, strength) in enumerate(corruptions.COPIES)
+        for answers in [model.predict(corruptions.corrupted(images, copy, 0), verbose=0)]
+    ]
+    figures = json.loads(Path("metrics/evaluate.json").read_text())
+    assert figures["per_corruption"] == expected
+    assert len({row["accuracy"] for row in expected}) > 5
+    table = pd.read_csv("metrics/corruptions.csv").round(4)
+    assert table.to_dict("records") == expected
+    mean = figures["corrupted_accuracy"]
+    assert mean == pytest.approx(table["accuracy"].mean(), abs=1e-4)
+    assert capsys.readouterr().out.endswith(f" 90 images, {mean:.2%} on corrupted ones\n")
+
+
 def test_colour_images_and_classes_that_are_never_predicted(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

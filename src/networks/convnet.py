@@ -13,6 +13,7 @@ from convline.problems import Problem
 if TYPE_CHECKING:
     import keras
 
+EPSILON = 1e-4  # added to an image's variance: a standard deviation of 1 % of white is noise
 MOMENTUM = 0.9  # of moving means and variances; Keras's 0.99 lags behind in short trainings
 
 Width = Annotated[Int, Field(ge=1, le=4096)]
@@ -32,6 +33,7 @@ class Params(Schema):
     """The section `convnet` of params.yaml, which says what each key means."""
 
     crop: Annotated[Int, Field(ge=0, le=4096)]
+    standardize: StrictBool
     filters: Annotated[list[Width], Field(min_length=1, max_length=32)]
     kernels: Annotated[list[Kernel], Field(min_length=1, max_length=32)]
     bias: StrictBool
@@ -64,6 +66,12 @@ def build(input_shape: tuple[int, int, int], classes: int, params: Params) -> "k
     if params.crop:
         layers.append(keras.layers.Cropping2D(params.crop))
     layers.append(keras.layers.Rescaling(1 / 255))
+    if params.standardize:
+        layers.append(
+            keras.layers.LayerNormalization(
+                axis=(1, 2, 3), center=False, scale=False, epsilon=EPSILON
+            )
+        )
     last = len(params.filters) - 1
     for i, (filters, kernel) in enumerate(zip(params.filters, params.kernels)):
         halved = halves(i, params)

@@ -72,6 +72,17 @@ def test_the_crop_is_cut_off_each_side(keras: Any) -> None:
     assert model.input_shape == (None, 28, 26, 1)
 
 
+def test_standardized_images_differ_neither_in_brightness_nor_in_contrast(keras: Any) -> None:
+    model = inprocess.convnet((28, 28, 1), 10, standardize=True)
+    images = np.random.default_rng(0).integers(0, 120, (5, 28, 28, 1)).astype(np.float32)
+    expected = model.predict(images, verbose=0)
+    for changed in (images + 100, 2 * images):
+        assert model.predict(changed, verbose=0) == pytest.approx(expected, abs=1e-3)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    flat = np.full((1, 28, 28, 1), 200, np.uint8)
+    assert model.predict(flat, verbose=0) == pytest.approx(np.full((1, 10), 0.1))
+
+
 def test_no_dense_units_leave_the_hidden_layer_out(keras: Any) -> None:
     assert [dense.units for dense in layers(dense_units=0)["Dense"]] == [10]
 

@@ -17,6 +17,11 @@ MISSING = servers.missing(*servers.WRITABLE)
     [
         ("recipes", "--seeds=2", ["bare", "tutorial", "fast", "accurate"]),
         ("choices", "fast --seeds=2 --only=crop", ["as it is", "crop: 0"]),
+        (
+            "sturdiness",
+            "--recipes fast --seeds=2 --images=20",
+            ["as they are", "corrupted", "furthest below", "fog"],
+        ),
         ("verdicts", "--seeds=2", ["two seeds, both 5 epochs", "1 epoch against 5, the same seed"]),
         pytest.param(
             *("remotes", "--repeats=1"),

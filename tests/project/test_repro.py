@@ -166,6 +166,27 @@ def test_branches_are_compared_in_a_reliability_plot(branch: Project, reproduced
     assert picture.count('aria-roledescription="line mark"') == 1  # of perfect calibration
 
 
+@pytest.mark.xdist_group("branch")
+def test_branches_are_compared_in_a_plot_of_corruptions(
+    branch: Project, reproduced: Project
+) -> None:
+    """A bar for each kind and revision, as long as the mean of its three accuracies."""
+    (plot,) = json.loads(branch.dvc("plots", "diff", "main", "--json"))["data"]["Corruptions"]
+    picture = vl_convert.vegalite_to_svg(plot["content"])
+    bars = re.findall(r"strengths: ([\d.]+); corruption: (\w+); rev: (\w+)", picture)
+    expected = {
+        (kind, revision): accuracy
+        for revision, project in (("workspace", branch), ("main", reproduced))
+        for kind, accuracy in pd.read_csv(project.path / "metrics/corruptions.csv")
+        .groupby("corruption")["accuracy"]
+        .mean()
+        .items()
+    }
+    found = {(kind, revision): float(accuracy) for accuracy, kind, revision in bars}
+    assert len(bars) == len(found) == 20
+    assert found == pytest.approx(expected)
+
+
 @pytest.mark.slow
 def test_two_clones_end_in_the_same_bytes(clone: Project, reproduced: Project) -> None:
     """Here the one from forked processes, the other from new ones."""
@@ -181,6 +202,7 @@ def test_plots_are_drawn_from_what_the_stages_wrote(project: Project) -> None:
         "Loss by epoch",
         "Confusion matrix of the test images",
         "Reliability on the test images",
+        "Accuracy on corrupted test images, by kind of corruption",
     ):
         assert title in page
     assert "train/loss.tsv" in page

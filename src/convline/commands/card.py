@@ -56,6 +56,21 @@ def card(run: results.Run) -> str:
             for row in scores.per_class
         ),
     )
+    strengths = sorted({row.strength for row in scores.per_corruption})
+    by_corruption = table(
+        ("corruption", *(f"strength {strength}" for strength in strengths)),
+        (
+            (text(kind), *(f"{of_kind[s]:.2%}" if s in of_kind else "" for s in strengths))
+            for kind, of_kind in scores.by_corruption.items()
+        ),
+    )
+    on_corrupted = (
+        f"\n## Accuracy on corrupted test images\n\n{by_corruption}\n\n"
+        "All are measured on the same sample of at most 300 test images.\n"
+        if strengths
+        else ""
+    )
+    but_corrupted = " but corrupted copies of them" if strengths else ""
     never = [text(name) for name in scores.never_predicted]
     never_predicted = (
         f"\n- Never predicted for a test image: {', '.join(never)} "
@@ -93,12 +108,12 @@ network was trained on the others. No choice depends on the {scores.images:,} te
 The 95 % Wilson interval of the accuracy is {low:.2%} to {high:.2%}.
 
 {by_class}
-
+{on_corrupted}
 ## Limits
 
 - It assigns one of its {len(classes)} classes to every image, also to one that shows none of them.
 - It was trained on images like those of {dataset}: {kind}, {height} x {width} pixels, the
-  object placed, lit and scaled as there. It was not tested on any others.
+  object placed, lit and scaled as there. It was not tested on any others{but_corrupted}.
 - Its recall is lowest for class {text(weakest.name)}: {weakest.recall:.2%}.{never_predicted}
 - The interval covers the sampling of test images only. Another seed gives another model, whose
   accuracy can differ by more: compare runs with `convline compare`.

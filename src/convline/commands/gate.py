@@ -1,8 +1,8 @@
 """Check a run against the thresholds under `gate` in params.yaml, and say which it fails.
 
 The run is the last one of a branch, tag, commit or experiment, or of "workspace". Exit codes: 0 if
-it passes, 4 if its accuracy, balanced accuracy or worst recall is too low, 8 if the accuracy fell
-too far below the baseline, 12 for both, 1 if the check is not possible.
+it passes, 4 if one of its figures is too low, 8 if the accuracy fell too far below the baseline, 12
+for both, 1 if the check is not possible.
 """
 
 import argparse
@@ -29,6 +29,7 @@ class Gate(params.Schema):
     least_accuracy: Share
     least_balanced_accuracy: Share = 0.0
     least_worst_recall: Share = 0.0
+    least_corrupted_accuracy: Share = 0.0
     baseline: Annotated[str, Field(min_length=1)]
     largest_fall: Share
 
@@ -58,7 +59,7 @@ def main() -> None:
     candidate, baseline = result.candidate, result.baseline
 
     values = {"accuracy": candidate.accuracy}
-    for key in ("balanced_accuracy", "worst_recall"):
+    for key in ("balanced_accuracy", "worst_recall", "corrupted_accuracy"):
         if getattr(thresholds, f"least_{key}"):
             values[key] = figure(run, key)
     low = False

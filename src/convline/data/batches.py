@@ -18,7 +18,7 @@ class Batches(keras.utils.PyDataset):
     Only the images of a batch are read from disk at a time.
     """
 
-    def __init__(self, data: Labelled, batch_size: int) -> None:
+    def __init__(self, data: Labelled, batch_size: int = EVALUATION_BATCH) -> None:
         super().__init__()
         self.data = data
         self.batch_size = batch_size

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,15 @@ class Side:
             return self.run.scores.figures
         except Problem:
             return {}
+
+    @property
+    def by_corruption(self) -> dict[str, float]:
+        """Its mean accuracy by kind of corruption; none where its file lacks or misses them."""
+        try:
+            table = self.run.scores.by_corruption
+        except Problem:
+            return {}
+        return {kind: fmean(of_kind.values()) for kind, of_kind in table.items()}
 
     @property
     def interval(self) -> list[float]:
@@ -121,6 +131,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
                 "only_correct": side.only_correct,
                 **({"only_correct_files": files} if (files := side.only_correct_files) else {}),
                 "figures": side.figures,
+                "accuracy_by_corruption": {k: round(v, 4) for k, v in side.by_corruption.items()},
             }
             for name, side in (
                 ("baseline", comparison.baseline),
@@ -157,6 +168,7 @@ def _written(
     verdict: str,
 ) -> str:
     sides = (comparison.baseline, comparison.candidate)
+    corrupted = [side.by_corruption for side in sides]
     rows = [
         ["accuracy", *(f"{side.accuracy:.2%}" for side in sides), "high"],
         ["95 % interval", *("{:.2%} to {:.2%}".format(*side.interval) for side in sides), ""],
@@ -172,6 +184,14 @@ def _written(
                 figure.better,
             ]
             for figure in MORE
+        ),
+        *(
+            [
+                f"- {kind}",
+                *(f"{values[kind]:.2%}" if kind in values else "-" for values in corrupted),
+                "high",
+            ]
+            for kind in dict.fromkeys(kind for values in corrupted for kind in values)
         ),
     ]
     header = ["", *(revision(side.run.revision) for side in sides), "better"]

@@ -56,6 +56,7 @@ FIGURES = (
         better="low",
         digits=4,
     ),
+    Figure("corrupted_accuracy", "accuracy on corrupted images", "share", better="high", digits=4),
 )
 BY_KEY = {figure.key: figure for figure in FIGURES}
 MORE = tuple(figure for figure in FIGURES if figure.key not in ("accuracy", "errors"))

@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from convline import backend, models
 from convline.data.arrays import Labelled
-from convline.data.batches import EVALUATION_BATCH, Batches
+from convline.data.batches import Batches
 from convline.paths import MODEL
 from convline.problems import Problem
 
@@ -26,14 +26,12 @@ def load(data: Labelled) -> keras.Model:
     return model
 
 
-def predict(model: keras.Model, data: Labelled) -> npt.NDArray[np.float32]:
-    """The probabilities (n, classes) that the trained model gives the images of `data`.
+def predict(model: keras.Model, batches: Batches) -> npt.NDArray[np.float32]:
+    """The probabilities (n, classes) that the trained model gives the images of `batches`.
 
     Raises `Problem` where it returns something other than probabilities.
     """
-    probabilities: npt.NDArray[np.float32] = model.predict(
-        backend.feed(Batches(data, EVALUATION_BATCH)), verbose=0
-    )
+    probabilities: npt.NDArray[np.float32] = model.predict(backend.feed(batches), verbose=0)
     if not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
         raise Problem(
             f"{MODEL} returns numbers that are not probabilities; `dvc repro train` regenerates it"

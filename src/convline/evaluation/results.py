@@ -48,6 +48,14 @@ class ClassScores(Schema):
     f1: Share
 
 
+class CorruptionScore(Schema):
+    """The accuracy on images corrupted in one kind and strength."""
+
+    corruption: Name
+    strength: Count
+    accuracy: Share
+
+
 class FalseRun(Problem):
     """The outputs of a run carry records that contradict its dvc.lock, or are damaged."""
 
@@ -68,12 +76,21 @@ class Scores(_Figures):
     images: Count
     never_predicted: tuple[Name, ...] = ()  # of the classes with images; older files lack it
     per_class: Annotated[list[ClassScores], Field(min_length=1), FailFast()]
+    per_corruption: tuple[CorruptionScore, ...] = ()  # older files lack it
 
     @property
     def figures(self) -> dict[str, float]:
         """The values of FIGURES by key, those that the file has."""
         values = {figure.key: getattr(self, figure.key) for figure in FIGURES}
         return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def by_corruption(self) -> dict[str, dict[int, float]]:
+        """The accuracy by kind of corruption and strength."""
+        table: dict[str, dict[int, float]] = {}
+        for row in self.per_corruption:
+            table.setdefault(row.corruption, {})[row.strength] = row.accuracy
+        return table
 
     @property
     def weakest(self) -> ClassScores:

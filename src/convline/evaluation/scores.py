@@ -14,11 +14,14 @@ BINS = np.linspace(0, 1, 16)  # the edges of 15 bins of confidence
 
 
 def summary(
-    actual: npt.NDArray[np.intp], probabilities: npt.NDArray[np.float32], classes: list[str]
+    actual: npt.NDArray[np.intp],
+    probabilities: npt.NDArray[np.float32],
+    classes: list[str],
+    by_corruption: pd.DataFrame,
 ) -> dict[str, Any]:
     """Every figure of FIGURES, and what else evaluate.json holds, of the predictions for n images.
 
-    Takes labels (n,) and probabilities (n, classes).
+    Takes labels (n,), probabilities (n, classes), and the table of `corruptions.accuracies`.
 
     - The balanced accuracy is the mean recall of the classes that have images, and the worst recall
       is their lowest.
@@ -29,9 +32,10 @@ def summary(
     - The expected calibration error (C. Guo et al., "On calibration of modern neural networks",
       2017) is the mean, over the images, of the distance between confidence and accuracy of the
       image's bin in `reliability`; from 0 to 1, the worst.
+    - The accuracy on corrupted images is a mean over all kinds and strengths.
 
-    Figures by class are a list, as are the classes that have images and are never predicted: DVC
-    leaves lists out of `dvc metrics diff`, which stays short.
+    Figures by class and by corruption are lists, as are the classes that have images and are never
+    predicted: DVC leaves lists out of `dvc metrics diff`, which stays short.
     """
     predicted = probabilities.argmax(axis=1)
     correct = int(np.sum(actual == predicted))
@@ -53,6 +57,7 @@ def summary(
         "negative_log_likelihood": float(-np.log(likelihood).mean()),
         "brier_score": brier_score_loss(actual, exact, labels=labels, scale_by_half=False),
         "expected_calibration_error": float(np.average(gaps, weights=bins["images"])),
+        "corrupted_accuracy": float(by_corruption["accuracy"].mean()),
     }
     return {
         **figures.rounded(values),
@@ -71,6 +76,7 @@ def summary(
             }
             for i, name in enumerate(classes)
         ],
+        "per_corruption": by_corruption.round(4).to_dict("records"),
     }
 
 

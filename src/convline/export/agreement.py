@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convline.data.arrays import Labelled
-from convline.data.batches import EVALUATION_BATCH, Batches
+from convline.data.batches import Batches
 from convline.exported import Bytes, Floats
 from convline.problems import Problem
 
@@ -33,7 +33,7 @@ class Agreement(NamedTuple):
 
 def compare(classify: Callable[[Bytes], Floats], data: Labelled, expected: Floats) -> Agreement:
     """Compare the answers of `classify` about `data` with those of Keras, `expected`."""
-    batches = Batches(data, EVALUATION_BATCH)
+    batches = Batches(data)
     found = np.concatenate([classify(batches[i][0]) for i in range(len(batches))])
     actual = data.labels.argmax(axis=1)
     rows = np.arange(len(actual))

@@ -1,4 +1,7 @@
-"""Augmentation: images rotated, zoomed, shifted and distorted in one resampling, and mirrored."""
+"""Augmentation: images rotated, zoomed, shifted and distorted in one resampling, and mirrored.
+
+Some are also put behind fog, covered in part, or made noisy.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from convline.data.arrays import Bytes
+from convline.data.fog import foggy
+from convline.data.resampling import Floats, from_centre, sample
 
-Floats = npt.NDArray[np.float32]
-
+# The parameters of a recipe; 0 leaves out
+CHANGES = ("rotation", "zoom", "shift", "distortion", "flip", "fog", "cutout", "noise")
 CELLS = 7  # of an elastic displacement, along each side; they are 4 pixels wide for MNIST
 
 
@@ -24,6 +29,9 @@ class Augmentation:
     shift: float  # pixels, at most, in each direction; whole ones if nothing else is resampled
     distortion: float  # pixels: standard deviation of the elastic displacement in each direction
     flip: bool  # whether half of the images, chosen at random, are mirrored left to right
+    fog: float  # at most: the thickness of a veil over half of the images
+    cutout: float  # of each side: a rectangle of any colour that hides a part of half of the images
+    noise: float  # of white, at most: the standard deviation of noise in half of the images
 
     def __call__(self, images: Bytes, random: np.random.Generator) -> Bytes:
         """`images` (n, height, width, channels), each with a distortion of its own.
@@ -35,9 +43,16 @@ class Augmentation:
         else:
             result = np.zeros_like(images)
             result[:, self._rows, self._columns] = sample(images, self.sources(len(images), random))
-        if self.flip:  # drawn last, so that the distortions are the same without it
-            mirrored = random.random(len(images)) < 0.5
-            result[mirrored] = result[mirrored, :, ::-1]
+        # Drawn after the distortions, which are the same without them
+        for most, change in (
+            (self.flip, mirrored),
+            (self.fog, veiled),
+            (self.cutout, cut_out),
+            (self.noise, noisy),
+        ):
+            if most:
+                chosen = random.random(len(images)) < 0.5
+                result[chosen] = change(result[chosen], most, random)
         return result
 
     def sources(self, images: int, random: np.random.Generator) -> Floats:
@@ -56,7 +71,7 @@ class Augmentation:
                 (-self.shift, self.shift, 2),
             )
         )
-        y, x = _from_centre(self.height)[self._rows, None], _from_centre(self.width)[self._columns]
+        y, x = from_centre(self.height)[self._rows, None], from_centre(self.width)[self._columns]
         # The inverse of the distortion: an image that grows shows pixels from nearer its centre
         points: Floats = np.concatenate(
             [np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x]
@@ -81,11 +96,6 @@ class Augmentation:
         return slice(self.border, self.width - self.border)
 
 
-def _from_centre(size: int) -> Floats:
-    """The distance of each pixel from the middle of a side of `size` pixels."""
-    return np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
-
-
 def _bumps(size: int) -> Floats:
     """Gaussians a cell apart and as wide, along a side of `size` pixels: (size, CELLS + 2).
 
@@ -99,6 +109,49 @@ def _bumps(size: int) -> Floats:
     return bumps.astype(np.float32)
 
 
+def mirrored(images: Bytes, _: float, __: np.random.Generator) -> Bytes:
+    """Images (n, height, width, channels), mirrored left to right."""
+    return images[:, :, ::-1]
+
+
+def veiled(images: Bytes, most: float, random: np.random.Generator) -> Bytes:
+    """Images (n, height, width, channels), each behind fog of a thickness of up to `most`."""
+    thickness = random.uniform(0, most, len(images)).astype(np.float32)
+    return (foggy(images, thickness, random) + np.float32(0.5)).astype(np.uint8)
+
+
+def cut_out(images: Bytes, share: float, random: np.random.Generator) -> Bytes:
+    """Images (n, height, width, channels), each with a rectangle of one colour at a random place.
+
+    It has `share` of each side. After T. DeVries and G. Taylor, "Improved regularization of
+    convolutional neural networks with cutout", 2017, where it is black.
+    """
+    n, height, width, channels = images.shape
+    colours = random.integers(0, 256, (n, 1, 1, channels), np.uint8)
+    rows, columns = (
+        _within(random, n, size, round(share * size))[:, :, None] for size in (height, width)
+    )
+    hidden = rows & columns.swapaxes(1, 2)
+    return np.where(hidden[..., None], colours, images)
+
+
+def _within(random: np.random.Generator, n: int, size: int, part: int) -> npt.NDArray[np.bool_]:
+    """Which of `size` pixels of a side are within `part` of them, at a random place: (n, size)."""
+    first = random.integers(0, size - part + 1, (n, 1))
+    pixels = np.arange(size)
+    return (first <= pixels) & (pixels < first + part)
+
+
+def noisy(images: Bytes, most: float, random: np.random.Generator) -> Bytes:
+    """Images (n, height, width, channels), each with Gaussian noise of its own strength.
+
+    Its standard deviation is up to `most` of white.
+    """
+    deviations = random.uniform(0, 255 * most, (len(images), 1, 1, 1)).astype(np.float32)
+    result = images + deviations * random.standard_normal(images.shape, np.float32)
+    return (np.clip(result, 0, 255) + np.float32(0.5)).astype(np.uint8)
+
+
 def shifted(images: Bytes, most: int, random: np.random.Generator) -> Bytes:
     """Images (n, height, width, channels), each moved by up to `most` pixels in each direction.
 
@@ -109,34 +162,3 @@ def shifted(images: Bytes, most: int, random: np.random.Generator) -> Bytes:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     y, x = random.integers(0, 2 * most + 1, (2, n))
     return np.ascontiguousarray(np.moveaxis(windows[np.arange(n), y, x], 1, -1))
-
-
-def sample(images: Bytes, points: Floats) -> Bytes:
-    """What images (n, height, width, channels) show at points (2, n, r, c): (n, r, c, channels).
-
-    The points are rows and columns. Between pixels, bilinear interpolation; beyond the border, 0.
-    It does what `scipy.ndimage.map_coordinates` does with order=1, in a sixth of the time.
-    """
-    n, height, width, channels = images.shape
-    line = width + 2
-    padded = np.zeros((n, height + 2, line), np.float32)
-
-    y = np.clip(points[0] + 1, 0, height + 0.999)
-    x = np.clip(points[1] + 1, 0, width + 0.999)
-    row, column = np.floor(y), np.floor(x)
-    y -= row
-    x -= column
-    first = row.astype(np.intp) * line + column.astype(np.intp)
-    first += np.arange(n).reshape(n, 1, 1) * padded[0].size
-
-    result = np.empty((*first.shape, channels), np.uint8)
-    for channel in range(channels):
-        padded[:, 1:-1, 1:-1] = images[..., channel]
-        pixels = padded.ravel()
-        top_left, top_right, bottom_left, bottom_right = (
-            pixels[offset:].take(first) for offset in (0, 1, line, line + 1)
-        )
-        top = top_left + x * (top_right - top_left)
-        bottom = bottom_left + x * (bottom_right - bottom_left)
-        result[..., channel] = top + y * (bottom - top) + np.float32(0.5)
-    return result

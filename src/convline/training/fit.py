@@ -9,7 +9,7 @@ import numpy as np
 
 from convline import backend, models
 from convline.data.arrays import Bytes, Labelled
-from convline.data.batches import EVALUATION_BATCH, Batches
+from convline.data.batches import Batches
 from convline.problems import Problem
 from convline.training.checkpoint import Checkpoint
 from convline.training.recipe import Recipe
@@ -63,7 +63,7 @@ def fit(
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
     model.fit(
         backend.feed(batches),
-        validation_data=backend.feed(Batches(validation, EVALUATION_BATCH)),
+        validation_data=backend.feed(Batches(validation)),
         initial_epoch=finished,
         epochs=recipe.epochs,
         class_weight=class_weights(recipe, batches.data.labels),
@@ -91,7 +91,7 @@ def with_mirror_images(
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=backend.jit_compile(),
     )
-    batches = backend.feed(Batches(validation, EVALUATION_BATCH))
+    batches = backend.feed(Batches(validation))
     figures = averaging.evaluate(batches, verbose=0, return_dict=True)
     return averaging, Kept(kept.epoch, figures["accuracy"], figures["loss"])
 

@@ -17,6 +17,9 @@ class Recipe(Schema):
     shift: Annotated[Float, Field(ge=0, le=4096)]
     distortion: Annotated[Float, Field(ge=0, le=4096)]
     flip: StrictBool
+    fog: Annotated[Float, Field(ge=0, le=10)]
+    cutout: Annotated[Float, Field(ge=0, lt=1)]
+    noise: Annotated[Float, Field(ge=0, le=1)]
     average_mirrored: StrictBool
 
     epochs: Annotated[Int, Field(ge=1, le=100_000)]

@@ -4,7 +4,7 @@ import numpy as np
 
 from convline.data.arrays import Labelled
 from convline.data.batches import Batch, Batches
-from convline.training.augmentation import Augmentation
+from convline.training.augmentation import CHANGES, Augmentation
 from convline.training.recipe import Recipe
 
 
@@ -21,11 +21,10 @@ class TrainingBatches(Batches):
         super().__init__(data, recipe.batch_size)
         self.seed = seed
         self.label_smoothing = recipe.label_smoothing
-        bounds = (recipe.rotation, recipe.zoom, recipe.shift, recipe.distortion)
         height, width = data.images.shape[1:3]
-        augmented = any(bounds) or recipe.flip
+        changes = {key: getattr(recipe, key) for key in CHANGES}
         self.augment = (
-            Augmentation(height, width, border, *bounds, recipe.flip) if augmented else None
+            Augmentation(height, width, border, **changes) if any(changes.values()) else None
         )
         self.begin(0)
 

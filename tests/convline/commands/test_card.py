@@ -99,6 +99,29 @@ def test_classes_that_are_never_predicted(
     assert "\n- Never predicted for a test image: bee, cat (2 of 3 classes).\n- The" in text
 
 
+def test_corrupted_images(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.path)
+    text = cards.card(load("workspace"))
+    figures = Path("metrics/evaluate.json")
+    content = json.loads(figures.read_text())
+    for kind in ("noise", "compression"):
+        accuracies = [
+            f"{row['accuracy']:.2%}"
+            for row in content["per_corruption"]
+            if row["corruption"] == kind
+        ]
+        assert len(accuracies) == 3
+        assert re.search(rf"^\| {kind} +\| {' +. '.join(accuracies)} +\|$", text, re.MULTILINE)
+    assert "any others but corrupted copies of them." in text
+
+    del content["per_corruption"]  # an older run
+    figures.write_text(json.dumps(content))
+    older = cards.card(load("workspace"))
+    assert "orrupted test images" not in older
+    assert "It was not tested on any others." in older
+    assert "\n\n\n" not in text + older
+
+
 def test_of_an_experiment(experimented: Project) -> None:
     text = card(experimented, "worse")
     assert re.search(r"^\| learning_rate +\| `1e-05` +\|$", text, re.MULTILINE)

@@ -54,6 +54,25 @@ def test_an_experiment_against_main(experimented: Project) -> None:
     )
 
 
+def test_accuracy_on_corrupted_images_is_compared_by_kind(experimented: Project) -> None:
+    found = json.loads(compare(experimented, "main", "worse", "--json"))
+    figures = json.loads((experimented.path / "metrics/evaluate.json").read_text())
+    rows = pd.DataFrame(figures["per_corruption"])
+    assert len(rows) == 30
+    assert found["baseline"]["figures"]["corrupted_accuracy"] == pytest.approx(
+        rows["accuracy"].mean(), abs=2e-4
+    )
+    by_kind = found["baseline"]["accuracy_by_corruption"]
+    means = rows.groupby("corruption")["accuracy"].mean().to_dict()
+    assert by_kind == pytest.approx(means, abs=2e-4)
+    assert len(by_kind) == 10
+    other = found["candidate"]["accuracy_by_corruption"]
+    text = compare(experimented, "main", "worse")
+    for kind, accuracy in by_kind.items():
+        row = rf"^- {kind} +{accuracy:.2%} +{other[kind]:.2%}  high$".replace(".", r"\.")
+        assert re.search(row, text, re.MULTILINE)
+
+
 def test_the_workspace_is_compared_with_main_unless_told_otherwise(experimented: Project) -> None:
     found = json.loads(compare(experimented, "--json"))
     assert (found["baseline"]["revision"], found["candidate"]["revision"]) == ("main", "workspace")

@@ -77,6 +77,18 @@ def test_thresholds_of_unequal_classes(
     assert gate(project, revision) == expected
 
 
+def test_a_threshold_for_corrupted_images(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.set_params(gate={LOW: 0.0, FALL: 1.0, "least_corrupted_accuracy": 0.6})
+    monkeypatch.chdir(project.path)
+    value = results.load("worse").scores.figures["corrupted_accuracy"]
+    assert project.convline("gate", "worse", ok=False).stderr == (
+        f"gate: FAILED least_corrupted_accuracy: {value:.2%}, and at least 60.00% is required\n"
+    )
+    assert "gate: passed least_corrupted_accuracy: " in project.convline("gate").stdout
+
+
 def test_the_class_with_the_lowest_recall_is_named(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

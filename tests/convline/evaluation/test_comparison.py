@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from conftest import NAMES
 from convline.evaluation import comparison
-from convline.evaluation.results import Run, Scores
+from convline.evaluation.results import CorruptionScore, Run, Scores
 from convline.problems import Problem
 from convline.text import one_line, printable
 
@@ -122,6 +122,22 @@ def test_text_names_a_few_images_and_json_all() -> None:
     assert "Correct only in main" not in text
     assert text.endswith("new is better than main on the 28 test images of mnist")
     assert comparison.to_json(result)["candidate"]["only_correct"] == list(range(25))
+
+
+def test_a_run_that_is_older_than_corruptions() -> None:
+    """The other one's accuracies stand alone."""
+    old, new = run("main", "ab"), run("new", "ab")
+    rows = [
+        {"corruption": "fog", "strength": 1, "accuracy": 0.5},
+        {"corruption": "fog", "strength": 2, "accuracy": 0.25},
+    ]
+    corrupted = tuple(CorruptionScore.model_validate(row) for row in rows)
+    new.__dict__["scores"] = new.scores.model_copy(update={"per_corruption": corrupted})
+    found = comparison.compare(old, new)
+    assert "- fog - 37.50% high" in " ".join(comparison.to_text(found).split())
+    written = comparison.to_json(found)
+    assert written["baseline"]["accuracy_by_corruption"] == {}
+    assert written["candidate"]["accuracy_by_corruption"] == {"fog": 0.375}
 
 
 def test_markdown_is_a_table_and_a_verdict() -> None:

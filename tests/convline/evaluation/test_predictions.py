@@ -27,12 +27,13 @@ def test_they_come_in_the_order_of_the_images(
 ) -> None:
     """Over the ends of batches."""
     from convline import models
+    from convline.data.batches import Batches
     from convline.evaluation import predictions
 
     monkeypatch.chdir(tmp_path)
     model = inprocess.build("plain")
     models.save(model, MODEL, inprocess.MADE_FROM)
-    found = predictions.predict(predictions.load(DATA), DATA)
+    found = predictions.predict(predictions.load(DATA), Batches(DATA))
     assert found == pytest.approx(model.predict(DATA.images, verbose=0), abs=1e-6)
 
 

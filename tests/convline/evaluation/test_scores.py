@@ -1,9 +1,11 @@
 """The figures of a classifier, against their definitions written out."""
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,6 +31,17 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
     return centre - half, centre + half
 
 
+def summary(
+    actual: npt.NDArray[np.intp],
+    probabilities: npt.NDArray[np.float32],
+    classes: list[str],
+    corrupted: tuple[float, ...] = (0.5,),
+) -> dict[str, Any]:
+    """The figures, where corrupted images have these accuracies."""
+    table = pd.DataFrame({"corruption": "fog", "strength": 1, "accuracy": corrupted})
+    return scores.summary(actual, probabilities, classes, table)
+
+
 def share(part: float, whole: float) -> float:
     """`part` of `whole`, 0 of nothing."""
     return part / whole if whole else 0.0
@@ -38,7 +51,7 @@ def share(part: float, whole: float) -> float:
 @given(st.lists(st.tuples(labels, labels), min_size=1, max_size=60))
 def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, int]]) -> None:
     actual, predicted = zip(*pairs, strict=True)
-    figures = scores.summary(np.array(actual), certain(list(predicted)), CLASSES)
+    figures = summary(np.array(actual), certain(list(predicted)), CLASSES)
 
     correct = sum(a == p for a, p in pairs)
     assert figures["images"] == len(pairs)
@@ -74,14 +87,14 @@ def test_figures_are_those_of_their_definitions(pairs: list[tuple[int, int]]) ->
 def test_known_figures(
     predicted: list[int], accuracy: float, errors: int, interval: list[float]
 ) -> None:
-    figures = scores.summary(np.array([0, 1, 2, 3] * 25), certain(predicted), CLASSES)
+    figures = summary(np.array([0, 1, 2, 3] * 25), certain(predicted), CLASSES)
     assert figures["accuracy"] == accuracy
     assert figures["errors"] == errors
     assert figures["accuracy_interval_95"] == interval
 
 
 def test_a_class_without_images_has_figures() -> None:
-    figures = scores.summary(np.array([0, 1]), certain([0, 1]), CLASSES)
+    figures = summary(np.array([0, 1]), certain([0, 1]), CLASSES)
     assert figures["per_class"][2] == {
         "class": "cat",
         "images": 0,
@@ -94,11 +107,17 @@ def test_a_class_without_images_has_figures() -> None:
 
 
 def test_a_rare_class_weighs_as_much_as_a_frequent_one() -> None:
-    figures = scores.summary(np.array([0] * 97 + [1, 1, 2]), certain([0] * 99 + [2]), CLASSES)
+    figures = summary(np.array([0] * 97 + [1, 1, 2]), certain([0] * 99 + [2]), CLASSES)
     assert figures["accuracy"] == 0.98
     assert figures["balanced_accuracy"] == 0.6667
     assert figures["worst_recall"] == 0
     assert figures["never_predicted"] == ["bee"]
+
+
+def test_every_corruption_counts_alike() -> None:
+    figures = summary(np.array([0]), certain([0]), CLASSES, (0.25, 1.0, 0.5, 0.33333))
+    assert figures["corrupted_accuracy"] == 0.5208
+    assert figures["per_corruption"][3] == {"corruption": "fog", "strength": 1, "accuracy": 0.3333}
 
 
 @settings(deadline=None)
@@ -106,7 +125,7 @@ def test_a_rare_class_weighs_as_much_as_a_frequent_one() -> None:
 def test_probabilities_are_scored_by_the_definitions(pairs: list[tuple[int, list[int]]]) -> None:
     actual = np.array([label for label, _ in pairs])
     probabilities = np.array([np.divide(w, sum(w)) for _, w in pairs], np.float32)
-    figures = scores.summary(actual, probabilities, CLASSES)
+    figures = summary(actual, probabilities, CLASSES)
 
     likelihood = brier = 0.0
     bins: dict[int, list[tuple[float, bool]]] = {}
@@ -133,7 +152,7 @@ def test_known_figures_of_probabilities() -> None:
         [[0.7, 0.1, 0.1, 0.1], [0.1, 0.5, 0.3, 0.1], [0.2, 0.2, 0.45, 0.15], [0.72, 0.28, 0, 0]],
         np.float32,
     )
-    figures = scores.summary(actual, probabilities, CLASSES)
+    figures = summary(actual, probabilities, CLASSES)
     # -ln(0.7 * 0.3 * 0.45 * 0.28) / 4
     assert figures["negative_log_likelihood"] == 0.90803
     # ((0.3^2 + 3 * 0.1^2) + (0.1^2 + 0.5^2 + 0.7^2 + 0.1^2)
@@ -161,7 +180,7 @@ def test_certainty_costs_nothing_where_right_and_the_most_where_wrong(
 ) -> None:
     actual = np.arange(100) % classes
     probabilities = certain(((actual + shift) % classes).tolist(), classes)
-    figures = scores.summary(actual, probabilities, CLASSES[:classes])
+    figures = summary(actual, probabilities, CLASSES[:classes])
     assert figures["negative_log_likelihood"] == likelihood
     assert figures["brier_score"] == brier
     assert figures["expected_calibration_error"] == calibration

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.ndimage import map_coordinates
 
-from convline.training.augmentation import Augmentation, sample
+from convline.training.augmentation import Augmentation
 
 HEIGHT, WIDTH = 40, 50
 NONE: dict[str, Any] = {
@@ -16,6 +15,9 @@ NONE: dict[str, Any] = {
     "shift": 0.0,
     "distortion": 0.0,
     "flip": False,
+    "fog": 0.0,
+    "cutout": 0.0,
+    "noise": 0.0,
 }
 ALL: dict[str, Any] = {"rotation": 10, "zoom": 0.1, "shift": 2, "distortion": 1}
 IMAGES = np.random.default_rng(0).integers(0, 256, (500, HEIGHT, WIDTH, 1), np.uint8)
@@ -107,7 +109,9 @@ def test_each_image_is_distorted_in_its_own_way() -> None:
 
 def test_the_border_that_the_network_ignores_is_black_and_changes_nothing_else() -> None:
     whole, bordered = (
-        Augmentation(HEIGHT, WIDTH, border, **ALL, flip=True)(IMAGES, np.random.default_rng(0))
+        Augmentation(HEIGHT, WIDTH, border, **NONE | ALL | {"flip": True})(
+            IMAGES, np.random.default_rng(0)
+        )
         for border in (0, 3)
     )
     whole[:, :3] = whole[:, -3:] = 0
@@ -144,13 +148,52 @@ def test_flip_leaves_the_distortions_as_they_are() -> None:
     assert 200 < mirrored.sum() < 300
 
 
-@pytest.mark.parametrize("far", [0.4, 3, 1000])
-def test_sampling_is_that_of_scipy(far: float) -> None:
-    """Linear between pixels, and towards the black beyond the border."""
+@pytest.mark.parametrize("change", [{"fog": 1.0}, {"cutout": 0.25}, {"noise": 0.2}])
+def test_fog_cutout_and_noise_change_half_of_the_images_and_no_distortion(
+    change: dict[str, float],
+) -> None:
+    without, changed = (
+        augmentation(**ALL, flip=True, **more)(IMAGES, np.random.default_rng(0))
+        for more in ({}, change)
+    )
+    same = (changed == without).all(axis=(1, 2, 3))
+    assert 200 < same.sum() < 300
+
+
+def test_fog_is_as_thick_as_it_may_be_or_less() -> None:
+    black = np.zeros_like(IMAGES)
+    lightest = augmentation(fog=1.0)(black, np.random.default_rng(0)).max(axis=(1, 2, 3))
+    veiled = lightest[lightest > 0]
+    assert 200 < len(veiled) < 300
+    assert np.quantile(veiled / (255 - veiled.astype(float)), [0.25, 0.5, 0.75]) == pytest.approx(
+        [0.25, 0.5, 0.75], abs=0.08
+    )
+    assert veiled.max() in (126, 127, 128)  # as much white as black
+
+
+def test_a_cutout_has_one_colour_and_a_share_of_each_side() -> None:
+    grey = np.full((500, 20, 40, 3), 100, np.uint8)
     random = np.random.default_rng(0)
-    pixels = np.indices((HEIGHT, WIDTH))[:, None]
-    points = (pixels + random.uniform(-far, far, (2, 500, HEIGHT, WIDTH))).astype(np.float32)
-    numbers = np.broadcast_to(np.arange(500).reshape(500, 1, 1), points.shape[1:])
-    padded = np.pad(IMAGES[..., 0].astype(np.float32), ((0, 0), (1, 1), (1, 1)))
-    expected = map_coordinates(padded, [numbers, points[0] + 1, points[1] + 1], order=1)
-    np.testing.assert_allclose(sample(IMAGES, points)[..., 0], expected, atol=0.501)
+    result = Augmentation(20, 40, 0, **NONE | {"cutout": 0.3})(grey, random)
+    hidden = (result != grey).any(axis=3)
+    covered = np.flatnonzero(hidden.any(axis=(1, 2)))
+    assert 200 < len(covered) < 300
+    colours = set()
+    for image, mask in zip(result[covered], hidden[covered]):
+        assert (mask.any(axis=1).sum(), mask.any(axis=0).sum(), mask.sum()) == (6, 12, 72)
+        (colour,) = {tuple(pixel) for pixel in image[mask].tolist()}
+        colours.add(colour)
+    assert len(colours) > 200
+    assert hidden.any(axis=(0, 1)).all() and hidden.any(axis=(0, 2)).all()  # anywhere
+
+
+def test_noise_is_as_strong_as_it_may_be_or_less() -> None:
+    grey = np.full((500, 30, 30, 3), 128, np.uint8)
+    random = np.random.default_rng(0)
+    result = Augmentation(30, 30, 0, **NONE | {"noise": 0.1})(grey, random)
+    deviations = result.std(axis=(1, 2, 3)) / 255
+    assert 200 < (deviations > 0).sum() < 300
+    quartiles = np.quantile(deviations[deviations > 0], [0.25, 0.5, 0.75, 1])
+    assert quartiles == pytest.approx([0.025, 0.05, 0.075, 0.1], abs=0.008)
+    assert result.mean() == pytest.approx(128, abs=0.1)
+    assert not np.array_equal(result[..., 0], result[..., 1])
