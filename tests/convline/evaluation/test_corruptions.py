@@ -115,9 +115,10 @@ def test_noise(corruptions: Any) -> None:
 
 
 def test_blur_is_wider_where_the_image_is(corruptions: Any) -> None:
-    image = np.zeros((1, 51, 101, 1), np.uint8)
-    image[0, 24:27, 49:52] = 255
-    for copy, share in zip(copies(corruptions, "blur", image), (0.02, 0.035, 0.05)):
+    images = np.zeros((2, 51, 101, 1), np.uint8)
+    images[0, 24:27, 49:52] = 255
+    for copy, share in zip(copies(corruptions, "blur", images), (0.02, 0.035, 0.05)):
+        assert not copy[1].any()  # each image by itself
         weights = copy[0, ..., 0] / copy.sum(dtype=float)
         for axis, size in ((1, 51), (0, 101)):
             at = np.arange(size) - size // 2
