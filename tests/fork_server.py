@@ -54,6 +54,7 @@ with open("/proc/self/status") as status:
 if arguments[:2] == ["-m", "dvc"]:
     program, arguments = "dvc", arguments[2:]
 known = program == "dvc" or (arguments and re.search({scripts!r}, arguments[0]))
+known = known or (len(arguments) > 1 and arguments[0] == "-c")
 if not (server and known and (read, limits, rights) == {expected}):
     os.execv({real!r}, [{real!r}, *sys.argv[1:]])
 connection = socket.socket(socket.AF_UNIX)
@@ -171,6 +172,12 @@ def _run(asked: dict[str, Any]) -> NoReturn:
     try:
         if asked["program"] == "dvc":
             code = importlib.import_module("dvc.cli").main()
+        elif asked["arguments"][0] == "-c":
+            source = sys.argv.pop(2)
+            del sys.argv[0]
+            sys.path.insert(0, "")
+            exec(compile(source, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
+            code = 0
         else:
             del sys.argv[0]
             sys.path.insert(0, str(Path(sys.argv[0]).absolute().parent))

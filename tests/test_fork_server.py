@@ -65,6 +65,19 @@ def test_a_fork_ends_as_a_new_process_does(
     assert (result.returncode, result.stdout, result.stderr) == expected
 
 
+@pytest.mark.parametrize("environment", [{}, NEW], ids=["forked", "new"])
+def test_code_after_c_runs_as_in_a_new_process(clone: Project, environment: dict[str, str]) -> None:
+    code = "import sys; print(sys.argv, sys.path[0], __name__, 'tensorflow' in sys.modules)"
+    forked = not environment
+    found = clone.run("python", "-c", code, "a", "-b", ok=True, **environment).stdout
+    assert found == f"['-c', 'a', '-b']  __main__ {forked}\n"
+    error = clone.run("python", "-c", "1 / 0", ok=False, **environment)
+    assert (error.returncode, error.stderr.splitlines()[-1]) == (
+        1,
+        "ZeroDivisionError: division by zero",
+    )
+
+
 def test_a_fork_ends_with_its_client(clone: Project) -> None:
     command = write(clone, "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)")
     with subprocess.Popen(
