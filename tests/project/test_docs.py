@@ -15,11 +15,13 @@ PAGES = {page.stem: page.read_text() for page in sorted((REPOSITORY / "docs").gl
 
 
 # What depends on the dataset
-OF_DATASET = re.compile("|".join(["mnist", "tiny", *CLASSES, "passed", "FAILED", "[0-9a-f]{32}"]))
+OF_DATASET = re.compile(
+    "|".join(["mnist", "tiny", *CLASSES, "passed", "FAILED", "[0-9a-f]{32}", r"(?<=\d)e-\d+"])
+)
 
 
 def words(text: str) -> list[str]:
-    """The words of the first line, but those of the dataset, and no md5s."""
+    """The words of the first line, but those of the dataset, and no md5s or exponents."""
     return re.findall(r"[^\W\d]+", OF_DATASET.sub("", text.partition("\n")[0]))
 
 
