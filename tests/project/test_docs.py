@@ -84,6 +84,8 @@ def test_the_commands_are_found() -> None:
         ("measurements", "startup", 2),
         ("measurements", "growth", 2),
         ("measurements", "floor", 1),
+        ("measurements", "formats", None),
+        ("measurements", "serve", None),
     ],
 )
 def test_the_tables_are_those_of_the_benchmark(
