@@ -1,5 +1,6 @@
 """The configuration of the contributors' tools is valid and names only what exists."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -69,3 +70,9 @@ def test_make_has_the_targets_that_a_page_names(page: str) -> None:
     named = set(re.findall(r"`make ([a-z0-9-]+)", (REPOSITORY / page).read_text()))
     assert named
     assert named <= targets
+
+
+@pytest.mark.xdist_group("together")
+def test_tests_of_a_group_share_a_process(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist ignores groups without a word where it does not fit pytest."""
+    assert request.node.nodeid.endswith("@together") == ("PYTEST_XDIST_WORKER" in os.environ)
