@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ class Project:
     path: Path
     mirror: Path
     shell: dict[str, str] = field(default_factory=dict)
-    forks: dict[str, str] = field(default_factory=dict)  # variables of tests/fork_server.py
+    forks: ClassVar[dict[str, str]] = {}  # variables of tests/fork_server.py
 
     @property
     def environment(self) -> dict[str, str]:
@@ -109,6 +109,7 @@ class Project:
             "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_CACHE_HOME": str(self.path.parent / "cache"),
+            **self.forks,
             **self.shell,
         }
 
@@ -123,7 +124,7 @@ class Project:
         result = subprocess.run(
             command,
             cwd=self.path,
-            env=self.environment | self.forks | environment,
+            env=self.environment | environment,
             capture_output=True,
             text=True,
             timeout=300,
@@ -262,7 +263,7 @@ class Project:
     def copy(self, path: Path) -> "Project":
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
-        return Project(path, self.mirror, self.shell, self.forks)
+        return Project(path, self.mirror, self.shell)
 
 
 def with_pets(fresh: Project, folder: Path, **params: object) -> Project:
@@ -335,19 +336,20 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Variables with which Python and DVC start as forks. Only Linux has all that they need."""
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Projects' Python and DVC start as forks. Only Linux has all that this needs."""
     if sys.platform == "linux":
         with fork_server.running(tmp_path_factory.mktemp("forks")) as variables:
-            yield variables
+            Project.forks = variables
+            yield
     else:
-        yield {}
+        yield
 
 
 @pytest.fixture(scope="session")
-def fresh(mirror: Path, forks: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+def fresh(mirror: Path, forks: None, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The project as just cloned, with the tiny dataset. Tests leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("fresh") / "project", mirror, forks=forks)
+    project = Project(tmp_path_factory.mktemp("fresh") / "project", mirror)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,

@@ -18,6 +18,7 @@ import re
 import resource
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,12 +26,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-SOURCE = Path(__file__).parent.parent / "src"
-IMPORTED = ("dvc.cli", "dvc.repo.reproduce", "dvc.repo.experiments.run", "pandas")
+REPOSITORY = Path(__file__).parent.parent
+SOURCE = REPOSITORY / "src"
+COMMAND = REPOSITORY / "environment/convline"
+# What stages and DVC need beside Keras. onnxruntime starts threads, which forks would lack.
+IMPORTED = (
+    "dvc.cli",
+    "dvc.repo.experiments.run",
+    "dvc.repo.reproduce",
+    "dvclive",
+    "fsspec.implementations.http",
+    "pandas",
+    "sklearn.metrics",
+    "tf2onnx.convert",
+)
 SOCKET = "CONVLINE_FORK_SERVER"  # the variable with the path of the server's socket
 NEW = {SOCKET: ""}  # with this, processes start as usual
 SCRIPTS = r"(^|/)(src|(src|benchmarks)/\w+\.py)$"
@@ -105,6 +118,7 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
             )
         )
         client.chmod(0o755)
+    shutil.copy(COMMAND, programs)  # which runs the `python` beside it
     server = subprocess.Popen(
         [sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE
     )
@@ -153,7 +167,8 @@ def _answer(connection: socket.socket) -> None:
     if ended not in ready:  # the client is gone
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    with suppress(BrokenPipeError):
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 

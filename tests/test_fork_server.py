@@ -83,7 +83,7 @@ def test_a_fork_ends_with_its_client(clone: Project) -> None:
     with subprocess.Popen(
         command,
         cwd=clone.path,
-        env=clone.environment | clone.forks,
+        env=clone.environment,
         stdout=subprocess.PIPE,
     ) as client:
         assert client.stdout

@@ -55,8 +55,11 @@ def used(stages: "Iterable[Stage]", path: str) -> set[str]:
     That is in `params`, or within any `${...}`: DVC does not track what foreach and matrix use.
     """
     keys: set[str] = set()
+    files = {}  # of many stages each, and read whenever asked for their contents
     for stage in stages:
         keys |= {key.split(".")[0] for key in declared(stage, path) or ()}
-        templates = str(getattr(stage.dvcfile, "contents", ""))
+        files[stage.dvcfile.path] = stage.dvcfile
+    for file in files.values():
+        templates = str(getattr(file, "contents", ""))
         keys.update(re.findall(r"\$\{\s*([^\s.\[}]+)", templates))
     return keys

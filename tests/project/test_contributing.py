@@ -51,7 +51,7 @@ def test_from_clone_to_pull_request(reproduced: Project, tmp_path: Path) -> None
     upstream.run("git", "clone", "--quiet", "--bare", ".", str(origin))
 
     upstream.run("git", "clone", "--quiet", str(origin), str(tmp_path / "clone"))
-    project = Project(tmp_path / "clone", upstream.mirror, forks=upstream.forks)
+    project = Project(tmp_path / "clone", upstream.mirror)
     project.run("git", "config", "user.name", "A")
     project.run("git", "config", "user.email", "a@example.com")
     project.install()

@@ -33,7 +33,7 @@ def test_every_command_runs_and_prints_the_like(
     """In the order of the page, on the tiny dataset, for which its figures are others."""
     project = reproduced.copy(tmp_path / "convline")
     project.install()
-    shell = console.Shell(project.path, project.environment | project.forks)
+    shell = console.Shell(project.path, project.environment)
     text = PAGES[page]
     with ExitStack() as stack:
         if "example.com" in text:
