@@ -227,7 +227,9 @@ class Project:
 
     def install(self) -> None:
         """Give the project this environment, which `make` takes for its own."""
-        (self.path / ".venv").symlink_to(sys.prefix)
+        address = self.forks.get(fork_server.SOCKET)
+        environment = Path(address).with_name("environment") if address else sys.prefix
+        (self.path / ".venv").symlink_to(environment)
 
     def add_remote(self, url: str, **options: str) -> None:
         """Make `url` the default DVC remote, "storage", in the committed configuration."""

@@ -18,7 +18,6 @@ import re
 import resource
 import runpy
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,21 +29,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-REPOSITORY = Path(__file__).parent.parent
-SOURCE = REPOSITORY / "src"
-COMMAND = REPOSITORY / "environment/convline"
+SOURCE = Path(__file__).parent.parent / "src"
 # What stages and DVC need beside Keras. onnxruntime starts threads, which forks would lack.
 IMPORTED = (
     "dvc.cli",
     "dvc.repo.experiments.run",
     "dvc.repo.reproduce",
     "dvclive",
-    "fsspec.implementations.http",
     "pandas",
     "sklearn.metrics",
     "tf2onnx.convert",
 )
 SOCKET = "CONVLINE_FORK_SERVER"  # the variable with the path of the server's socket
+CLIENTS = ("python", "dvc")
 NEW = {SOCKET: ""}  # with this, processes start as usual
 SCRIPTS = r"(^|/)(src|(src|benchmarks)/\w+\.py)$"
 READ_AT_START = re.compile("(PYTHON[A-Z]|KERAS_|TF_|LC_|LD_|OMP_|OPENBLAS_|MALLOC_|LANG$)")
@@ -90,14 +87,24 @@ sys.exit(code)
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    """A server with its programs in `folder`: the variables with which a process uses them."""
-    programs = folder / "bin"
-    programs.mkdir()
-    address = folder / "socket"
-    environment = {key: value for key, value in os.environ.items() if key not in (SOCKET, *CHOSEN)}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    """A server in `folder`: the variables with which a process uses its programs.
+
+    The folder `environment` beside its socket stands for .venv: it has all programs of this
+    environment, with the server's in place of their own.
+    """
+    address, environment = folder / "socket", folder / "environment"
+    programs = environment / "bin"
+    programs.mkdir(parents=True)
+    for there in Path(sys.prefix).iterdir():
+        if there.name != "bin":
+            (environment / there.name).symlink_to(there)
+    for there in Path(sys.executable).parent.iterdir():
+        if there.name not in CLIENTS:
+            (programs / there.name).symlink_to(there)
+    variables = {key: value for key, value in os.environ.items() if key not in (SOCKET, *CHOSEN)}
+    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     status = Path("/proc/self/status").read_text()
-    for program in ("python", "dvc"):
+    for program in CLIENTS:
         client = programs / program
         client.write_text(
             CLIENT.format(
@@ -111,16 +118,15 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
                 limit_numbers=LIMITS,
                 rights_begin=RIGHTS,
                 expected=(
-                    {key: value for key, value in environment.items() if READ_AT_START.match(key)},
+                    {key: value for key, value in variables.items() if READ_AT_START.match(key)},
                     [list(resource.getrlimit(limit)) for limit in LIMITS],
                     [line for line in status.splitlines(keepends=True) if line.startswith(RIGHTS)],
                 ),
             )
         )
         client.chmod(0o755)
-    shutil.copy(COMMAND, programs)  # which runs the `python` beside it
     server = subprocess.Popen(
-        [sys.executable, __file__, address], env=environment, stdout=subprocess.PIPE
+        [sys.executable, __file__, address], env=variables, stdout=subprocess.PIPE
     )
     try:
         assert server.stdout and server.stdout.readline() == b"ready\n"

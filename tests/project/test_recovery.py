@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from conftest import Project, ran
+from fork_server import NEW
 
 slow = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def repro(project: Project, **environment: str) -> Iterator[subprocess.Popen[str
     process = subprocess.Popen(
         ["dvc", "repro"],
         cwd=project.path,
-        env=project.environment | {"PYTHONUNBUFFERED": "1"} | environment,
+        env=project.environment | {"PYTHONUNBUFFERED": "1"} | NEW | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
