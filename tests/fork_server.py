@@ -10,6 +10,7 @@ other values of variables that are read only at startup, with other resource lim
 """
 
 import atexit
+import gc
 import importlib
 import io
 import json
@@ -32,11 +33,15 @@ from typing import Any, NoReturn, cast
 SOURCE = Path(__file__).parent.parent / "src"
 # What stages and DVC need beside Keras. onnxruntime starts threads, which forks would lack.
 IMPORTED = (
-    "dvc.cli",
+    "dvc.cli.parser",
+    "dvc.repo.experiments.queue.celery",
     "dvc.repo.experiments.run",
     "dvc.repo.reproduce",
     "dvclive",
+    "hydra.core.override_parser.overrides_parser",
+    "networkx",
     "pandas",
+    "pygit2",
     "sklearn.metrics",
     "tf2onnx.convert",
 )
@@ -231,6 +236,7 @@ def import_all() -> None:
     sys.path.remove(str(SOURCE))
     for name in [name for name in sys.modules if name.partition(".")[0] == "convline"]:
         del sys.modules[name]
+    gc.freeze()  # forks do not look for garbage in what they share
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@ import subprocess
 import sys
 from typing import Any
 
-import dvc.api
-from dvc.exceptions import PathMissingError
+from dvc.fs import DVCFileSystem
 from dvc.repo import Repo
-from dvc.scm import RevError, SCMError, resolve_rev
+from dvc.scm import SCMError, resolve_rev
 from dvc.stage import Stage
 from dvc_data.hashfile.hash_info import HashInfo
 
@@ -38,17 +37,17 @@ def read_bytes(path: str, revision: str) -> bytes:
 
 
 def _read(path: str, revision: str, mode: str) -> Any:
+    if not revision:  # which git would take for HEAD
+        raise unknown(revision)
     try:
-        if not revision:  # which DVC would take for the workspace
-            raise RevError("empty")
-        # The remote of today, also for a revision from before it was configured
-        with Repo() as repo:
-            remote = repo.config["core"].get("remote")
-        rev = None if revision == WORKSPACE else revision
-        return dvc.api.read(path, rev=rev, remote=remote, mode=mode)
-    except RevError as error:
+        # The configuration, with the remote, stays that of today
+        with Repo() as repo, repo.switch(revision):
+            files = DVCFileSystem(repo=repo, subrepos=True)
+            with files.open(files.from_os_path(path), mode) as file:
+                return file.read()
+    except SCMError as error:
         raise unknown(revision) from error
-    except PathMissingError as error:
+    except FileNotFoundError as error:
         if path == str(LOCK):
             raise Problem(f"{revision} has no {LOCK}: `dvc repro` there") from error
         raise MissingFile(
@@ -64,7 +63,7 @@ def commit(revision: str) -> str:
 
     Raises `Problem` where there is no such revision.
     """
-    if not revision:  # which DVC would take for HEAD
+    if not revision:  # which git would take for HEAD
         raise unknown(revision)
     with Repo() as repo:
         try:
