@@ -14,6 +14,12 @@ from typing import Any
 from side_by_side import REPOSITORY, copy_of_project, recipe, report, table
 
 STEP = str(REPOSITORY / "benchmarks" / "training_step.py")
+# Those of convnet: of other networks, a layer's input is not what the layer before it gives
+RECIPES = [
+    file.stem
+    for file in sorted(REPOSITORY.glob("recipes/*.yaml"))
+    if recipe(file.stem)["network"] == "convnet"
+]
 
 Measured = dict[str, Any]  # what training_step.py prints
 
@@ -24,13 +30,13 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=10, help="of each measurement, and epochs; default 10"
     )
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=RECIPES)
+    options = parser.parse_args()
+    rounds = options.rounds
     if rounds < 1:
         parser.error("--rounds should be 1 or more")
 
-    # Those of convnet: of other networks, a layer's input is not what the layer before it gives
-    names = [file.stem for file in sorted(REPOSITORY.glob("recipes/*.yaml"))]
-    recipes = {name: recipe(name) for name in names if recipe(name)["network"] == "convnet"}
+    recipes = {name: recipe(name) for name in options.recipes}
     measured: dict[str, Measured] = {}
     with copy_of_project() as project:
         for stage in ("fetch", "preprocess"):

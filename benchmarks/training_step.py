@@ -18,10 +18,10 @@ import train
 from convline import backend, network, params
 from convline.data import arrays
 from convline.paths import PROCESSED
+from convline.training.augmentation import CHANGES
 from convline.training.recipe import Recipe
 
 CHECKPOINT = Path("checkpoints/floor.npz")
-AUGMENTATION = ("rotation", "zoom", "shift", "distortion")
 SIDES = (512, 1024, 2048)  # of the square matrices that the machine multiplies
 ROUND = 0.05  # seconds that each measured function runs in a round, at least
 
@@ -73,7 +73,7 @@ def main() -> None:
         return model, clock.times
 
     model, times = trained(settings)
-    _, unaugmented = trained(settings.model_copy(update=dict.fromkeys(AUGMENTATION, 0.0)))
+    _, unaugmented = trained(settings.model_copy(update=dict.fromkeys(CHANGES, 0)))
 
     batches = batches_of(settings)
     images, labels = map(keras.ops.convert_to_tensor, batches[0])

@@ -23,6 +23,7 @@ from conftest import Project, describe, with_pets
 from convline.data import idx
 from convline.data.datasets import FILES, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 
+pytestmark = pytest.mark.xdist_group("fetch")
 FIRST = TEST_IMAGES  # of the tiny dataset's files, as datasets.yaml orders them
 ENDLESS = 1 << 28  # bytes after which an endless stream ends, so that a broken test does
 PATIENCE = 60  # seconds until a test that waits for something fails

@@ -16,6 +16,7 @@ from convline.data import archives, arrays, idx
 from convline.data.datasets import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from drawings import PETS
 
+pytestmark = pytest.mark.xdist_group("preprocess")
 PARTS = ("train", "validation", "test")
 MOST_MEMORY = 400 << 20  # bytes; the stage takes less than half of it
 BOMB = 1 << 29  # bytes of a gzip bomb, unzipped

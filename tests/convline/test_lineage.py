@@ -8,6 +8,8 @@ import registry
 from convline import lineage
 from convline.problems import Problem
 
+pytestmark = pytest.mark.xdist_group("lineage")
+
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:

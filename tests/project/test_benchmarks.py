@@ -29,7 +29,10 @@ MISSING = servers.missing(*servers.WRITABLE)
             marks=pytest.mark.skipif(bool(MISSING), reason=MISSING),
         ),
         ("cost", "--repeats=1", [*STAGES, "train : bare"]),
-        ("floor", "--rounds=1", ["tutorial", "computing", "validation", "probabilities"]),
+        (
+            *("floor", "--rounds=1 --recipes tutorial"),
+            ["tutorial", "computing", "validation", "probabilities"],
+        ),
         ("growth", "--multiples 1 2", ["stage      | 1 times", "fetch", "train", "evaluate"]),
         (
             *("serve", "--rounds=1 --seconds=0.1"),

@@ -6,6 +6,8 @@ import pytest
 
 from conftest import Project
 
+pytestmark = pytest.mark.xdist_group("registry")
+
 
 @pytest.fixture(scope="module")
 def registered(experimented: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:

@@ -146,7 +146,20 @@ def test_the_whole_story(team: Team) -> None:
     assert b.dvc("status") == CLEAN
     assert b.hashes() == a.hashes()
 
-    # Both change a parameter, each on a branch
+    # Whoever comes next has it all
+    c = team.clone("c")
+    c.dvc("pull")
+    assert c.dvc("status") == CLEAN
+    assert c.hashes() == a.hashes()
+
+
+@slow
+@on("folder")
+def test_two_who_change_a_parameter_each_share_what_both_trained(team: Team) -> None:
+    """Each on a branch. No kind of storage knows of branches, so one kind will do."""
+    a, b = team.first, team.clone("b")
+    a.dvc("push")
+    b.dvc("pull")
     for person, name, change in (
         (a, "wider", {"convnet": {"dense_units": 12}}),
         (b, "shorter", {"epochs": 1}),
@@ -169,7 +182,7 @@ def test_the_whole_story(team: Team) -> None:
     b.dvc("push")
     b.run("git", "push", "--quiet")
 
-    # Whoever comes next has it all, and each commit is still to be had
+    # Each commit is still to be had
     c = team.clone("c")
     for branch, person in (("shorter", b), ("wider", a)):
         c.run("git", "switch", "--quiet", branch)

@@ -18,6 +18,8 @@ from convline.problems import Problem
 from convline.serving.current import Current, File, Revision, Served, Stage
 from served import Running, command, images, picture
 
+pytestmark = pytest.mark.xdist_group("current")
+
 
 class Heard(list[Served | Problem]):
     """What a `Current` reports."""
