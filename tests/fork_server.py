@@ -104,7 +104,11 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
         if there.name != "bin":
             (environment / there.name).symlink_to(there)
     for there in Path(sys.executable).parent.iterdir():
-        if there.name not in CLIENTS:
+        if there.name == "activate":
+            (programs / "activate").write_text(
+                there.read_text().replace(sys.prefix, str(environment))
+            )
+        elif there.name not in CLIENTS:
             (programs / there.name).symlink_to(there)
     variables = {key: value for key, value in os.environ.items() if key not in (SOCKET, *CHOSEN)}
     variables["PYTHONDONTWRITEBYTECODE"] = "1"

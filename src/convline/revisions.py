@@ -40,11 +40,14 @@ def _read(path: str, revision: str, mode: str) -> Any:
     if not revision:  # which git would take for HEAD
         raise unknown(revision)
     try:
-        # The configuration, with the remote, stays that of today
-        with Repo() as repo, repo.switch(revision):
-            files = DVCFileSystem(repo=repo, subrepos=True)
-            with files.open(files.from_os_path(path), mode) as file:
-                return file.read()
+        with Repo() as repo:
+            config = repo.config
+            with repo.switch(revision):
+                # The remote of today, also for a revision from before it was configured
+                repo.config = config
+                files = DVCFileSystem(repo=repo, subrepos=True)
+                with files.open(files.from_os_path(path), mode) as file:
+                    return file.read()
     except SCMError as error:
         raise unknown(revision) from error
     except FileNotFoundError as error:

@@ -1,5 +1,6 @@
 """Revisions of the project: their files, commits and outdated stages."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,16 @@ def test_outputs_that_are_nowhere(here: Project) -> None:
     (Path(".dvc/cache/files/md5") / md5[:2] / md5[2:]).unlink()
     with pytest.raises(revisions.MissingFile, match=r"^main: metrics/predictions\.csv is neither "):
         revisions.read("metrics/predictions.csv", "main")
+
+
+def test_outputs_that_only_a_remote_has_which_is_newer_than_the_revision(here: Project) -> None:
+    expected = revisions.read("metrics/predictions.csv", "main")
+    here.run("git", "tag", "before")
+    here.add_remote(str(here.path.parent / "storage"))
+    here.commit("Add a remote")
+    here.dvc("push")
+    shutil.rmtree(".dvc/cache")
+    assert revisions.read("metrics/predictions.csv", "before") == expected
 
 
 def test_a_project_that_never_ran(clone: Project, monkeypatch: pytest.MonkeyPatch) -> None:
