@@ -79,6 +79,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "slow" not in item.keywords)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long text, and a file's content, by its size.
+
+    Every worker collects the tests, and all must find the same names: the bytes of an archive
+    hold the time at which they were made.
+    """
+    if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 100):
+        return f"{argname} of length {len(val)}"
+    return None
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Where CONVLINE_SKIP_NONE is set, as in .ci/run, a skipped test is a failure."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
