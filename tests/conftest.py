@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 import fork_server
 import inprocess
+import servers
 from convline import pipeline
 from convline.commands.run import update
 from convline.data import idx
@@ -413,6 +414,18 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exports")
     inprocess.run(f"import conversions as c; c.write({str(folder)!r}, [*c.PLAIN, *c.QUANTIZED])")
     return folder
+
+
+@pytest.fixture(scope="session")
+def storage(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[servers.Storage]:
+    """Room for remotes, of the kind that the test names with `teams.on`."""
+    kind = request.param
+    if reason := servers.missing(kind):
+        pytest.skip(reason)
+    with servers.WRITABLE[kind](tmp_path_factory.mktemp(kind)) as storage:
+        yield storage
 
 
 @pytest.fixture

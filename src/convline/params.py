@@ -15,7 +15,7 @@ from convline.text import one_line, shortened
 if TYPE_CHECKING:
     from dvc.stage import Stage
 
-SECTIONS = ("gate",)  # keys of params.yaml that no stage reads: the settings of commands
+SECTIONS = ("gate", "search")  # keys of params.yaml that no stage reads: the settings of commands
 ALIKE = 0.75  # of difflib's ratio, from which on an unused key counts as misspelt
 
 

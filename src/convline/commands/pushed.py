@@ -13,7 +13,8 @@ import argparse
 import json
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
@@ -43,15 +44,8 @@ def main() -> None:
             return
         failed = False
         for revision in arguments.revisions:
-            try:
+            with asking(name, revision):
                 failed |= not (check(repo, name, revision, arguments.repair) and vouch(revision))
-            except RevError as error:
-                raise revisions.unknown(revision) from error
-            except Exception as error:  # each kind of remote raises its own
-                raise Problem(
-                    f"cannot tell whether the remote {name!r} has the data of {short(revision)}: "
-                    f"{error}"
-                ) from error
     sys.exit(LACKING * failed)
 
 
@@ -102,6 +96,30 @@ def check(repo: Repo, name: str, revision: str, repair: bool) -> bool:
         file=sys.stderr,
     )
     return False
+
+
+def has_data(revision: str) -> bool:
+    """Whether the default remote has the data of `revision`. Prints what is missing.
+
+    Raises `Problem` where it cannot be asked.
+    """
+    with Repo() as repo:
+        name = repo.config["core"]["remote"]
+        with asking(name, revision):
+            return check(repo, name, revision, repair=False)
+
+
+@contextmanager
+def asking(name: str, revision: str) -> Iterator[None]:
+    """Turn what a remote raises into a `Problem`."""
+    try:
+        yield
+    except RevError as error:
+        raise revisions.unknown(revision) from error
+    except Exception as error:  # each kind of remote raises its own
+        raise Problem(
+            f"cannot tell whether the remote {name!r} has the data of {short(revision)}: {error}"
+        ) from error
 
 
 def vouch(revision: str) -> bool:

@@ -13,16 +13,14 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from convline import files, revisions
+from convline import files, pages, revisions
 from convline.evaluation import comparison, plots, results
 from convline.evaluation.figures import BY_KEY, MINUS, MORE, SPACE, points
 from convline.problems import Problem
 from convline.text import few, one_line, shortened
 
 REPORT = Path("report.html")
-TEMPLATE = Path(__file__).with_suffix(".html")
+TEMPLATE = "report.html"
 NOTHING = "\u2013"  # an en dash
 
 
@@ -160,21 +158,14 @@ def pipeline(run: results.Run) -> list[list[Stage]]:
 
 def render(**facts: Any) -> str:
     """The page, filled with `facts`."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "percent": percent,
         "points": points,
         "count": count,
         "commands": commands,
         "few_files": lambda files: few(files, one_line),
     }
-    return environment.get_template(TEMPLATE.name).render(facts)
+    return pages.render(TEMPLATE, filters, facts)
 
 
 def commands(text: str) -> list[str]:

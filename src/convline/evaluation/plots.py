@@ -58,11 +58,18 @@ def _drawn(name: str, plot: dict[str, Any]) -> Plot:
     for parameter in spec.get("params", []):
         if parameter.get("bind") == {"input": "checkbox"}:  # nobody can tick it in a drawing
             parameter["value"] = True
+    return Plot(title["text"] if isinstance(title, dict) else title, svg=svg(name, spec))
+
+
+def svg(name: str, spec: dict[str, Any]) -> str:
+    """The SVG element of a Vega-Lite plot. Raises `Problem`, which calls it `name`, where none is.
+
+    Nothing is loaded for it.
+    """
     try:
-        svg = vl_convert.vegalite_to_svg(_drawable(spec), config=NARROW, allowed_base_urls=[])
+        return vl_convert.vegalite_to_svg(_drawable(spec), config=NARROW, allowed_base_urls=[])
     except ValueError as error:
         raise Problem(f"the plot {name} cannot be drawn: {one_line(error)}") from error
-    return Plot(title["text"] if isinstance(title, dict) else title, svg=svg)
 
 
 def _drawable(spec: Any) -> Any:

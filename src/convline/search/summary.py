@@ -1,0 +1,229 @@
+"""What a search found: its best trials, which parameters matter, and a page with plots."""
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from scipy import stats
+from tabulate import tabulate
+
+from convline import files, pages
+from convline.evaluation.plots import svg
+from convline.search.space import Search
+from convline.search.study import FOLDER, Study, drawn
+
+BEST = 3  # trials that --confirm runs again
+SHOWN = 10
+TEMPLATE = "search.html"
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """One of the best trials, and the same parameters with other seeds."""
+
+    name: str
+    value: float  # of the trial itself, which was chosen by it
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the other seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the mean, by Student's t; NaN for a single seed."""
+        if len(self.values) < 2:
+            return math.nan, math.nan
+        error = statistics.stdev(self.values) / math.sqrt(len(self.values))
+        reach = error * float(stats.t.ppf(0.975, len(self.values) - 1))
+        return self.mean - reach, self.mean + reach
+
+
+def experiment(study: Study, trial: FrozenTrial) -> str:
+    """The name of a trial's experiment."""
+    return f"{study.name}-{trial.number}"
+
+
+def confirmed(study: Study) -> list[Confirmed]:
+    """The trials that ran with other seeds, in the order of their means, the best first."""
+    values: dict[int, list[float]] = {}
+    for outcome in study.confirmed.values():
+        if outcome["state"] == "complete":
+            values.setdefault(outcome["of"], []).append(outcome["value"])
+    there = [
+        Confirmed(experiment(study, trial), trial.value or 0.0, values[trial.number])
+        for trial in study.complete
+        if trial.number in values
+    ]
+    maximize = study.optuna.direction == optuna.study.StudyDirection.MAXIMIZE
+    return sorted(there, key=lambda one: one.mean, reverse=maximize)
+
+
+def importances(study: Study) -> dict[str, float]:
+    """The share of each parameter in the variance of the metric, by fANOVA; none where unknown.
+
+    After F. Hutter, H. Hoos and K. Leyton-Brown, "An efficient approach for assessing
+    hyperparameter importance", 2014. Parameters that only some trials have are left out.
+    """
+    values = {trial.value for trial in study.complete}
+    if len(values) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study.optuna, evaluator=evaluator))
+
+
+def shown(value: float) -> str:
+    """A figure as it is printed."""
+    return f"{value:.6g}"
+
+
+def described(values: dict[str, Any]) -> str:
+    """Parameters on one line."""
+    return ", ".join(
+        f"{name}={shown(value) if isinstance(value, float) else value}"
+        for name, value in values.items()
+    )
+
+
+def text(study: Study, settings: Search) -> str:
+    """The summary that a search prints at its end."""
+    best = study.complete[:SHOWN]
+    states = [trial.state for trial in study.trials]
+    counts = [f"{len(best) and states.count(TrialState.COMPLETE)} experiments"]
+    for state, word in ((TrialState.PRUNED, "pruned"), (TrialState.FAIL, "failed")):
+        if state in states:
+            counts.append(f"{states.count(state)} {word}")
+    lines = [f"\n{study.name}: {len(states)} trials: {', '.join(counts)}"]
+    if not best:
+        return lines[0]
+    names = list(dict.fromkeys(name for trial in best for name in drawn(trial)))
+    rows = [
+        [experiment(study, trial), shown(trial.value or 0.0)]
+        + [str(drawn(trial).get(name, "")) for name in names]
+        for trial in best
+    ]
+    lines += ["", tabulate(rows, ["experiment", settings.key, *names], disable_numparse=True)]
+    if weights := importances(study):
+        parts = [f"{name} {weight:.0%}" for name, weight in weights.items()]
+        lines += ["", f"Importance: {', '.join(parts)}"]
+    if again := confirmed(study):
+        lines += ["", *(_seeds(one) for one in again)]
+        first = again[0].name
+    else:
+        first = experiment(study, best[0])
+        lines += [
+            "",
+            f"The best of {len(best) and states.count(TrialState.COMPLETE)} trials on one set of "
+            "validation images is flattered by luck. Run the best again with other seeds:",
+            f"  convline search {study.name} --confirm 5",
+        ]
+    lines += [
+        "",
+        f"Plots      {page_path(study)}",
+        f"Dashboard  optuna-dashboard sqlite:///{study.path}   (pip install optuna-dashboard)",
+        f"Compare    convline compare HEAD {first}",
+        f"Apply      dvc exp apply {first}",
+    ]
+    return "\n".join(lines)
+
+
+def _seeds(one: Confirmed) -> str:
+    low, high = one.interval
+    reach = "" if math.isnan(low) else f", 95 % interval {shown(low)} to {shown(high)}"
+    return (
+        f"{one.name} had {shown(one.value)}; with {len(one.values)} other seeds its mean is "
+        f"{shown(one.mean)}{reach}"
+    )
+
+
+def page_path(study: Study) -> Path:
+    """Where the page of a search is."""
+    return FOLDER / f"{study.name}.html"
+
+
+def write_page(study: Study, settings: Search) -> None:
+    """Draw the plots and write the page, which needs no network."""
+    names = list(dict.fromkeys(name for trial in study.trials for name in drawn(trial)))
+    facts = {
+        "name": study.name,
+        "settings": settings,
+        "names": names,
+        "trials": [(experiment(study, one), one, drawn(one)) for one in study.trials],
+        "best": experiment(study, study.complete[0]) if study.complete else "",
+        "confirmed": confirmed(study),
+        "plots": plots(study, settings, names),
+    }
+    page = pages.render(TEMPLATE, {"shown": shown, "described": described}, facts)
+    with files.written(page_path(study)) as file:
+        file.write(page.encode())
+
+
+def plots(study: Study, settings: Search, names: list[str]) -> list[tuple[str, str]]:
+    """Titles and SVG elements: the best by number of trials, importance, and each parameter."""
+    done = sorted(study.complete, key=lambda trial: trial.number)
+    if not done:
+        return []
+    better = max if settings.direction == "maximize" else min
+    best: list[float] = []
+    for trial in done:
+        best.append(better([trial.value or 0.0, *best[-1:]]))
+    figure = {"field": "value", "type": "quantitative", "title": settings.key}
+    figure_axis = figure | {"scale": {"zero": False}}
+    progress = {
+        "data": {
+            "values": [
+                {"trial": trial.number, "value": trial.value, "best": so_far}
+                for trial, so_far in zip(done, best)
+            ]
+        },
+        "encoding": {"x": {"field": "trial", "type": "quantitative"}},
+        "layer": [
+            {"mark": {"type": "point", "filled": True}, "encoding": {"y": figure_axis}},
+            {
+                "mark": {"type": "line", "interpolate": "step-after"},
+                "encoding": {"y": figure_axis | {"field": "best"}},
+            },
+        ],
+    }
+    drawings = [("Best by number of trials", progress)]
+    if weights := importances(study):
+        rows = [{"name": name, "share": weight} for name, weight in weights.items()]
+        bars = {
+            "data": {"values": rows},
+            "mark": "bar",
+            "encoding": {
+                "x": {"field": "share", "type": "quantitative", "axis": {"format": "%"}},
+                "y": {"field": "name", "type": "nominal", "sort": "-x", "title": None},
+            },
+        }
+        drawings.append(("Importance of each parameter", bars))
+    for name in names:
+        rows = [
+            {"parameter": drawn(trial)[name], "value": trial.value}
+            for trial in done
+            if name in drawn(trial)
+        ]
+        numbers = all(type(row["parameter"]) in (int, float) for row in rows)
+        axis = {"field": "parameter", "title": name.replace(".", "."), "type": "nominal"}
+        if numbers:
+            low = min(row["parameter"] for row in rows)
+            log = (
+                low > 0 and isinstance(settings.vary[name], dict) and settings.vary[name].get("log")
+            )
+            scale = {"type": "log"} if log else {"zero": False}
+            axis |= {"type": "quantitative", "scale": scale}
+        else:
+            rows = [row | {"parameter": str(row["parameter"])} for row in rows]
+        points = {
+            "data": {"values": rows},
+            "mark": {"type": "point", "filled": True},
+            "encoding": {"x": axis, "y": figure_axis},
+        }
+        drawings.append((f"{settings.key} by {name}", points))
+    schema = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "width": 400}
+    return [(title, svg(title, schema | spec)) for title, spec in drawings]
