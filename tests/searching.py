@@ -104,20 +104,28 @@ class Dask:
         return [str(path) for path in self.folder.glob("*/dask-scratch-space/worker-*/*-*/project")]
 
 
-@contextmanager
-def dask(folder: Path, project: Project) -> Iterator[Dask]:
-    """A scheduler without workers; at the end, all are stopped."""
-    port = servers.free_port()
-    # Workers are whole processes, with the real Python and DVC
+def workers_environment(project: Project) -> dict[str, str]:
+    """The variables of `project`, for whole processes, with the real Python and DVC."""
     environment = {key: value for key, value in project.environment.items() if key != SOCKET}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    one = Dask(folder, environment, f"tcp://{servers.LOOPBACK}:{port}")
+    return environment
+
+
+@contextmanager
+def dask(folder: Path, project: Project, *options: str) -> Iterator[Dask]:
+    """A scheduler without workers; at the end, all are stopped."""
+    port = servers.free_port()
+    one = Dask(
+        folder,
+        workers_environment(project),
+        f"{'tls' if options else 'tcp'}://{servers.LOOPBACK}:{port}",
+    )
     scheduler = (
         *(sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"),
-        *("--host", servers.LOOPBACK, "--port", str(port)),
+        *("--host", servers.LOOPBACK, "--port", str(port), *options),
     )
     with ExitStack() as stack:
-        stack.enter_context(servers.running(folder, *scheduler))
+        stack.enter_context(servers.running(folder, *scheduler, **one.environment))
         servers.wait_for(port)
         try:
             yield one

@@ -1,4 +1,4 @@
-"""Places for a DVC remote, served on loopback while a `with` lasts: folder, SSH, S3, HTTPS."""
+"""Servers on loopback while a `with` lasts: places for a DVC remote, and a Slurm."""
 
 import getpass
 import os
@@ -27,6 +27,7 @@ NEEDED = {
     "ssh": ("sshd", "ssh", "ssh-agent", "ssh-keygen"),
     "s3": tuple(f"swift-{name}-server" for name in SWIFT),
     "https": ("openssl",),
+    "slurm": ("slurmctld", "slurmd", "sbatch", "scancel", "sinfo"),
 }
 S3_WRITER = {"AWS_ACCESS_KEY_ID": "team:writer", "AWS_SECRET_ACCESS_KEY": "writing"}
 S3_READER = {"AWS_ACCESS_KEY_ID": "team:reader", "AWS_SECRET_ACCESS_KEY": "reading"}
@@ -225,6 +226,72 @@ def https(place: Path, served: Path) -> Iterator[Storage]:
 
 
 @contextmanager
+def slurm(place: Path, nodes: int) -> Iterator[dict[str, str]]:
+    """A Slurm whose nodes, of one core each, are all on this machine.
+
+    Yields the variables with which its commands find it.
+    """
+    host = socket.gethostname().partition(".")[0]
+    settings = place / "slurm.conf"
+    names = [f"n{number}" for number in range(1, nodes + 1)]
+    lines = [
+        f"NodeName={name} NodeHostname={host} NodeAddr={LOOPBACK} Port={free_port()} CPUs=1 "
+        "RealMemory=4000"
+        for name in names
+    ]
+    (place / "state").mkdir()
+    settings.write_text(
+        f"""
+ClusterName=test
+SlurmctldHost={host}({LOOPBACK})
+SlurmctldPort={free_port()}
+AuthType=auth/none
+CredType=cred/none
+MpiDefault=none
+ProctrackType=proctrack/pgid
+ReturnToService=2
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/%n.pid
+SlurmdSpoolDir={place}/%n
+StateSaveLocation={place}/state
+SlurmUser={getpass.getuser()}
+SlurmdUser={getpass.getuser()}
+SwitchType=switch/none
+TaskPlugin=task/none
+SelectType=select/linear
+"""
+        + "\n".join([*lines, "PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"])
+    )
+    environment = {"SLURM_CONF": str(settings)}
+    with ExitStack() as daemons:
+        start = partial(running, place)
+        daemons.enter_context(start(str(which("slurmctld")), "-D", "-f", settings))
+        for name in names:
+            (place / name).mkdir()
+            daemons.enter_context(start(str(which("slurmd")), "-D", "-N", name, "-f", settings))
+        end = time.monotonic() + 60
+        while True:
+            found = subprocess.run(
+                ["sinfo", "--noheader", "--format=%D %t"],
+                env=os.environ | environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if found.stdout.split() == [str(nodes), "idle"]:
+                break
+            if time.monotonic() > end:
+                raise OSError(f"Slurm does not start: {found.stdout}{found.stderr}")
+            time.sleep(0.2)
+        try:
+            yield environment
+        finally:
+            subprocess.run(
+                ["scancel", "--state=RUNNING"], env=os.environ | environment, check=False
+            )
+
+
+@contextmanager
 def narrow(port: int, bytes_: int) -> Iterator[tuple[int, threading.Event]]:
     """A way to `port` that ends after `bytes_` have gone there: its port, and the event of it.
 
@@ -312,10 +379,12 @@ def run(*command: str | Path) -> None:
 
 
 @contextmanager
-def running(place: Path, *command: str | Path) -> Iterator[None]:
-    """A server, stopped at the end. What it prints is kept in `place`."""
+def running(place: Path, *command: str | Path, **environment: str) -> Iterator[None]:
+    """A server, with further variables, stopped at the end. What it prints is kept in `place`."""
     with (place / f"{Path(command[0]).name}.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT
+        )
         try:
             yield
         finally:

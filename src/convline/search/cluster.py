@@ -118,6 +118,7 @@ def _local(cores: int) -> Iterator[distributed.LocalCluster]:
             threads_per_worker=cores,
             memory_limit=0,  # of the worker alone, which needs little; trials are not its threads
             dashboard_address=None,
+            security=True,  # or every account on this machine could run commands in the worker
             silence_logs="CRITICAL",
         )
     finally:

@@ -7,25 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from dvc.repo import Repo
 
-from convline import params
+from convline import params, pipeline
 from convline.paths import PARAMS
 from convline.problems import Problem
 from convline.search.space import SECTION
 from convline.text import few, one_line
+
+ADDRESS = {"url", "endpointurl", "port"}  # what DVC's options say of the place of a remote
 
 
 @dataclass(frozen=True)
 class Destination:
     """Where experiments go: a git repository for their names and a DVC remote for their data.
 
-    `remote` is None where the names go to this project itself and the data to its own cache.
-    `cache` is that of this project where trials run on this machine, and None elsewhere.
+    `remote` has the name and options of the DVC remote. It is None where the names go to this
+    project itself and the data to its own cache. `cache` is that of this project where trials run
+    on this machine, and None elsewhere.
     """
 
     origin: str
-    remote: dict[str, str] | None
+    remote: dict[str, Any] | None
     cache: str | None
 
 
@@ -81,14 +83,17 @@ def destination(elsewhere: bool) -> Destination:
 
     Raises `Problem` where they run elsewhere and no place is shared.
     """
-    with Repo() as repo:
+    with pipeline.opened() as repo:
         cache = None if elsewhere else repo.cache.local_cache_dir
         remote = None
         if name := repo.config["core"].get("remote"):
             place = repo.cloud.get_remote(name)
-            # An address relative to this project leads elsewhere from a clone
-            local = place.fs.protocol == "local"
-            remote = {"name": name, "url": place.path if local else place.config["url"]}
+            options = dict(repo.config["remote"][name])
+            if place.fs.protocol == "local":  # relative to this project, it leads elsewhere
+                options["url"] = place.path
+            # Keys and passwords stay on this machine: others have their own
+            sent = options.keys() & ADDRESS if elsewhere else options.keys()
+            remote = {"name": name} | {key: str(options[key]) for key in sent}
     origin = _origin()
     if origin and remote:
         return Destination(origin, remote, cache)

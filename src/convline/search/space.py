@@ -166,12 +166,6 @@ def dimension(name: str, value: object, now: Value) -> Choices | Numbers:
     """The entry `name` of `vary`, whose value in params.yaml is `now`."""
     source = f"{PARAMS}: search.vary.{name}"
     if isinstance(value, dict):
-        known = set(Range.model_fields)
-        if not known & set(value):
-            raise Problem(
-                f"{source} holds {', '.join(map(one_line, value))}; a range has low and high; "
-                f"write a parameter of a section as {name}.{next(iter(value), 'KEY')}"
-            )
         numbers = params.validate(Range, value, source)
         bounds = [numbers.low, numbers.high, *([numbers.step] if numbers.step else [])]
         whole = isinstance(now, int) and all(bound == int(bound) for bound in bounds)

@@ -22,7 +22,7 @@ from typing import Any
 
 Spec = dict[str, Any]
 LONGEST_WAIT = 60.0  # seconds between two attempts
-ATTEMPTS = 5  # at `dvc exp run`, where something else than a stage fails
+ATTEMPTS = 10  # at `dvc exp run`, where something else than a stage fails: four minutes
 NEEDED = ("--pull", "--allow-missing")  # gets what a stage that runs needs, and nothing else
 GRACE = 60.0  # seconds that an interrupted training has to end
 # Dask sets these for its workers; a training must not depend on who starts it
@@ -108,7 +108,8 @@ class Trial:
         lines = ["[core]", "    analytics = false", "[cache]", f"    dir = {spec['cache']}"]
         if remote := spec["remote"]:
             lines[1:1] = [f"    remote = {remote['name']}"]
-            lines += [f"['remote \"{remote['name']}\"']", f"    url = {remote['url']}"]
+            lines += [f"['remote \"{remote['name']}\"']"]
+            lines += [f"    {key} = {remote[key]}" for key in sorted(remote.keys() - {"name"})]
         (self.project / ".dvc/config.local").write_text("\n".join(lines) + "\n")
 
     def _experiment(self) -> None:
@@ -126,7 +127,7 @@ class Trial:
                 break
             if attempt < ATTEMPTS - 1:
                 say(waiting=f"dvc exp run: {self._reason()}")
-                time.sleep(2.0**attempt)
+                time.sleep(min(2.0**attempt, LONGEST_WAIT))
                 self._git("reset", "--quiet", "--hard")
         raise Failed(self._reason())
 
