@@ -35,7 +35,7 @@ SPACE = Space(
     "convnet",
 )
 # What one would write after `dvc exp run --queue -S`: 36 combinations, in DVC's order
-GRID = {
+GRID: dict[str, list[Any]] = {
     "learning_rate": [1e-4, 1e-3, 1e-2, 1e-1],
     "batch_size": [16, 64, 256],
     "convnet.dropout": [0.0],

@@ -22,6 +22,7 @@ ELSEWHERE = {
     "make test",
     "make lock",
     "make install GPU=1",
+    "convline search first",
     "convline serve",
     "convline import shapes ~/pictures/shapes",
     "dvc exp run -S dataset=shapes -S validation_size=0.2",

@@ -385,7 +385,7 @@ def jobs_script(local: Path) -> str:
     ):
         assert shown in script
         script = script.replace(shown, here)
-    return script
+    return str(script)
 
 
 @slow
@@ -409,9 +409,10 @@ def test_on_slurm(team: Team, tmp_path: Path) -> None:
             search = a.start("python", "-u", "src", "search", "demo", "--scheduler", address)
             # Two trials at once; then a job is cancelled
             until(lambda: len(list(local.glob("dask-scratch-space/worker-*/demo-*"))) == 2)
-            listed = a.run("squeue", "--noheader", "--format=%i %N", **environment).stdout.split()
+            a.shell = a.shell | environment
+            listed = a.run("squeue", "--noheader", "--format=%i %N").stdout.split()
             assert set(listed[1::2]) == {"n1", "n2"}
-            a.run("scancel", listed[0], **environment)
+            a.run("scancel", listed[0])
             output, _ = search.communicate(timeout=400)
             assert search.returncode == 0, output
         finally:

@@ -7,6 +7,7 @@ the remote. Where the two cannot be compared, the page says why.
 import argparse
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -158,7 +159,7 @@ def pipeline(run: results.Run) -> list[list[Stage]]:
 
 def render(**facts: Any) -> str:
     """The page, filled with `facts`."""
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "percent": percent,
         "points": points,
         "count": count,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 from pydantic import Field, StrictBool, model_validator
 
 from convline import backend, network, params, pipeline
-from convline.paths import PARAMS, PIPELINE, PROCESSED, TRAINING
+from convline.paths import PARAMS, PIPELINE, PROCESSED, PROJECT, TRAINING
 from convline.problems import Problem
 from convline.text import one_line, shortened
 
@@ -227,6 +227,8 @@ def check(dimensions: dict[str, Choices | Numbers], values: dict[Any, Any]) -> N
 def _accepted(values: dict[Any, Any], source: str) -> None:
     """Validate `values` as each stage of Convline would."""
     for stage in pipeline.STAGES:
+        if not (PROJECT / f"src/{stage}.py").exists():
+            continue  # a project may do without
         schema = importlib.import_module(stage).Params
         params.validate(
             schema, {key: values[key] for key in schema.model_fields if key in values}, source

@@ -13,12 +13,15 @@ from tabulate import tabulate
 
 from convline import files, pages
 from convline.evaluation.plots import svg
-from convline.search.space import Search
+from convline.search.space import Numbers, Search, Value
 from convline.search.study import FOLDER, Study, drawn
 
 BEST = 3  # trials that --confirm runs again
 SHOWN = 10
 TEMPLATE = "search.html"
+POINT = {"type": "point", "filled": True}
+
+Spec = dict[str, Any]  # of Vega-Lite
 
 
 @dataclass(frozen=True)
@@ -168,62 +171,67 @@ def plots(study: Study, settings: Search, names: list[str]) -> list[tuple[str, s
     done = sorted(study.complete, key=lambda trial: trial.number)
     if not done:
         return []
-    better = max if settings.direction == "maximize" else min
-    best: list[float] = []
+    figure: Spec = {
+        "field": "value",
+        "type": "quantitative",
+        "title": settings.key,
+        "scale": {"zero": False},
+    }
+    drawings = [("Best by number of trials", _progress(done, figure, settings.direction))]
+    if weights := importances(study):
+        drawings.append(("Importance of each parameter", _bars(weights)))
+    for name in names:
+        values = [(drawn(trial)[name], trial.value) for trial in done if name in drawn(trial)]
+        log = isinstance(dimension := study.space.dimensions.get(name), Numbers) and (
+            dimension.range.log
+        )
+        drawings.append((f"{settings.key} by {name}", _points(name, values, figure, log)))
+    schema = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "width": 400}
+    return [(title, svg(title, schema | spec)) for title, spec in drawings]
+
+
+def _progress(done: list[FrozenTrial], figure: Spec, direction: str) -> Spec:
+    better = max if direction == "maximize" else min
+    rows: list[Spec] = []
     for trial in done:
-        best.append(better([trial.value or 0.0, *best[-1:]]))
-    figure = {"field": "value", "type": "quantitative", "title": settings.key}
-    figure_axis = figure | {"scale": {"zero": False}}
-    progress = {
-        "data": {
-            "values": [
-                {"trial": trial.number, "value": trial.value, "best": so_far}
-                for trial, so_far in zip(done, best)
-            ]
-        },
+        best = better([trial.value, *(row["best"] for row in rows[-1:])])
+        rows.append({"trial": trial.number, "value": trial.value, "best": best})
+    return {
+        "data": {"values": rows},
         "encoding": {"x": {"field": "trial", "type": "quantitative"}},
         "layer": [
-            {"mark": {"type": "point", "filled": True}, "encoding": {"y": figure_axis}},
+            {"mark": POINT, "encoding": {"y": figure}},
             {
                 "mark": {"type": "line", "interpolate": "step-after"},
-                "encoding": {"y": figure_axis | {"field": "best"}},
+                "encoding": {"y": figure | {"field": "best"}},
             },
         ],
     }
-    drawings = [("Best by number of trials", progress)]
-    if weights := importances(study):
-        rows = [{"name": name, "share": weight} for name, weight in weights.items()]
-        bars = {
-            "data": {"values": rows},
-            "mark": "bar",
-            "encoding": {
-                "x": {"field": "share", "type": "quantitative", "axis": {"format": "%"}},
-                "y": {"field": "name", "type": "nominal", "sort": "-x", "title": None},
-            },
-        }
-        drawings.append(("Importance of each parameter", bars))
-    for name in names:
-        rows = [
-            {"parameter": drawn(trial)[name], "value": trial.value}
-            for trial in done
-            if name in drawn(trial)
-        ]
-        numbers = all(type(row["parameter"]) in (int, float) for row in rows)
-        axis = {"field": "parameter", "title": name.replace(".", "."), "type": "nominal"}
-        if numbers:
-            low = min(row["parameter"] for row in rows)
-            log = (
-                low > 0 and isinstance(settings.vary[name], dict) and settings.vary[name].get("log")
-            )
-            scale = {"type": "log"} if log else {"zero": False}
-            axis |= {"type": "quantitative", "scale": scale}
-        else:
-            rows = [row | {"parameter": str(row["parameter"])} for row in rows]
-        points = {
-            "data": {"values": rows},
-            "mark": {"type": "point", "filled": True},
-            "encoding": {"x": axis, "y": figure_axis},
-        }
-        drawings.append((f"{settings.key} by {name}", points))
-    schema = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", "width": 400}
-    return [(title, svg(title, schema | spec)) for title, spec in drawings]
+
+
+def _bars(weights: dict[str, float]) -> Spec:
+    return {
+        "data": {"values": [{"name": name, "share": share} for name, share in weights.items()]},
+        "mark": "bar",
+        "encoding": {
+            "x": {"field": "share", "type": "quantitative", "axis": {"format": "%"}},
+            "y": {"field": "name", "type": "nominal", "sort": "-x", "title": None},
+        },
+    }
+
+
+def _points(name: str, values: list[tuple[Value, Any]], figure: Spec, log: bool) -> Spec:
+    axis: Spec = {"field": "parameter", "title": name, "type": "nominal"}
+    numbers = all(type(value) in (int, float) for value, _ in values)
+    if numbers:
+        axis |= {"type": "quantitative", "scale": {"type": "log"} if log else {"zero": False}}
+    return {
+        "data": {
+            "values": [
+                {"parameter": value if numbers else str(value), "value": result}
+                for value, result in values
+            ]
+        },
+        "mark": POINT,
+        "encoding": {"x": axis, "y": figure},
+    }

@@ -288,7 +288,7 @@ def _signal(child: "subprocess.Popen[bytes]", number: int) -> None:
 def main() -> None:
     """Read what to do, do it, tell the outcome, remove the folder."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # may have been ignored by whoever started it
-    spec = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[attr-defined]
+    spec = json.loads(sys.stdin.buffer.raw.readline())  # type: ignore[union-attr]
     trial = Trial(spec, Path(__file__).resolve().parent)
     threading.Thread(target=trial.obey, daemon=True).start()
     try:
