@@ -64,7 +64,8 @@ ALLOWED = {
     "export": {"base", "data"},
     "networks": {"base"},
     "serving": {"base", "data", "evaluation"},
-    "commands": {"base", "data", "training", "evaluation", "serving", "stages"},
+    "search": {"base", "evaluation"},
+    "commands": {"base", "data", "training", "evaluation", "search", "serving", "stages"},
     "stages": {"base", "data", "training", "evaluation", "export"},
 }
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,29 +86,33 @@ def shown(value: float) -> str:
     return f"{value:.6g}"
 
 
-def described(values: dict[str, Any]) -> str:
+def value_text(value: Value) -> str:
+    """A parameter as it is printed."""
+    return shown(value) if isinstance(value, float) else str(value)
+
+
+def described(values: dict[str, Value]) -> str:
     """Parameters on one line."""
-    return ", ".join(
-        f"{name}={shown(value) if isinstance(value, float) else value}"
-        for name, value in values.items()
-    )
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
 def text(study: Study, settings: Search) -> str:
     """The summary that a search prints at its end."""
     best = study.complete[:SHOWN]
-    states = [trial.state for trial in study.trials]
-    counts = [f"{len(best) and states.count(TrialState.COMPLETE)} experiments"]
-    for state, word in ((TrialState.PRUNED, "pruned"), (TrialState.FAIL, "failed")):
-        if state in states:
-            counts.append(f"{states.count(state)} {word}")
-    lines = [f"\n{study.name}: {len(states)} trials: {', '.join(counts)}"]
+    counts = Counter(trial.state for trial in study.trials)
+    words = {
+        TrialState.COMPLETE: "became experiments",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    parts = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
+    lines = [f"\n{study.name}: of {counts.total()} trials, {', '.join(parts)}"]
     if not best:
         return lines[0]
     names = list(dict.fromkeys(name for trial in best for name in drawn(trial)))
     rows = [
         [experiment(study, trial), shown(trial.value or 0.0)]
-        + [str(drawn(trial).get(name, "")) for name in names]
+        + [value_text(drawn(trial).get(name, "")) for name in names]
         for trial in best
     ]
     lines += ["", tabulate(rows, ["experiment", settings.key, *names], disable_numparse=True)]
@@ -121,8 +126,8 @@ def text(study: Study, settings: Search) -> str:
         first = experiment(study, best[0])
         lines += [
             "",
-            f"The best of {len(best) and states.count(TrialState.COMPLETE)} trials on one set of "
-            "validation images is flattered by luck. Run the best again with other seeds:",
+            f"The best of {counts[TrialState.COMPLETE]} on one set of validation images is "
+            "flattered by luck. Run the best again with other seeds:",
             f"  convline search {study.name} --confirm 5",
         ]
     lines += [
@@ -161,7 +166,7 @@ def write_page(study: Study, settings: Search) -> None:
         "confirmed": confirmed(study),
         "plots": plots(study, settings, names),
     }
-    page = pages.render(TEMPLATE, {"shown": shown, "described": described}, facts)
+    page = pages.render(TEMPLATE, {"shown": shown, "value_text": value_text}, facts)
     with files.written(page_path(study)) as file:
         file.write(page.encode())
 

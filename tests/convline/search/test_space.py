@@ -106,7 +106,7 @@ def test_another_network_s_parameters_are_left_alone(project: Project) -> None:
         ({"vary": {"gate.baseline": ["main"]}}, "no stage uses a key gate"),
         ({"metric": "accuracy"}, "it should be FILE:KEY"),
         (
-            {"metric": "metrics/trian.json:accuracy"},
+            {"metric": "metrics/other.json:accuracy"},
             "metrics of dvc.yaml: metrics/evaluate",
         ),
         ({"metric": "metrics/evaluate.json:accuracy"}, "which depends on test images"),
