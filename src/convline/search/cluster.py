@@ -101,7 +101,7 @@ def connected(scheduler: str | None, topic: str, cores: int) -> Iterator[Cluster
         return
     try:
         client = distributed.Client(scheduler, timeout=CONNECT)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = os_reason(error) if isinstance(error, OSError) else str(error)
         raise Problem(f"no Dask scheduler answers at {scheduler}: {one_line(reason)}") from error
     with client:

@@ -105,11 +105,11 @@ class Trial:
         self._git("checkout", "--quiet", "--detach", spec["commit"])
         for key, value in spec["identity"].items():
             self._git("config", f"user.{key}", value)
-        lines = ["[core]", "    analytics = false", "[cache]", f"    dir = {spec['cache']}"]
-        if remote := spec["remote"]:
-            lines[1:1] = [f"    remote = {remote['name']}"]
-            lines += [f"['remote \"{remote['name']}\"']"]
-            lines += [f"    {key} = {remote[key]}" for key in sorted(remote.keys() - {"name"})]
+        # `--pull` fails without a remote, even where the cache has all; it is laid out like one
+        remote = spec["remote"] or {"name": "cache", "url": spec["cache"]}
+        lines = ["[core]", "    analytics = false", f"    remote = {remote['name']}"]
+        lines += ["[cache]", f"    dir = {spec['cache']}", f"['remote \"{remote['name']}\"']"]
+        lines += [f"    {key} = {remote[key]}" for key in sorted(remote.keys() - {"name"})]
         (self.project / ".dvc/config.local").write_text("\n".join(lines) + "\n")
 
     def _experiment(self) -> None:

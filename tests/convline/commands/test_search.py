@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import fork_server
 from conftest import Project
 from searching import experiments, of_trial, pretend, until
 
@@ -154,7 +155,7 @@ def test_changes_that_trials_would_not_have(alone: Project) -> None:
 
 @slow
 def test_ctrl_c_and_again(alone: Project) -> None:
-    alone.shell["NAP"] = "1.5"
+    alone.shell |= {"NAP": "1.5", **fork_server.NEW}
     search = alone.start("python", "-u", "src", "search", "demo")
     until(lambda: of_trial("demo-0"))
     search.send_signal(signal.SIGINT)
@@ -182,7 +183,7 @@ def test_ctrl_c_and_again(alone: Project) -> None:
 
 @slow
 def test_a_killed_search_goes_on(alone: Project) -> None:
-    alone.shell["NAP"] = "1.5"
+    alone.shell |= {"NAP": "1.5", **fork_server.NEW}
     search = alone.start("python", "-u", "src", "search", "demo")
     until(lambda: of_trial("demo-0"))
     search.kill()
