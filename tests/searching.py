@@ -151,14 +151,14 @@ def until(condition: Callable[[], object], seconds: float = 240) -> None:
         time.sleep(0.1)
 
 
-def of_trial(name: str) -> list[int]:
-    """The processes that work in the folder of a trial."""
+def of_trial(name: str, place: Path) -> list[int]:
+    """The processes that work in the folder of a trial, which is somewhere in `place`."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             folder = str((process / "cwd").readlink())
         except OSError:
             continue
-        if re.search(rf"/{name}-\w+(/|$)", folder):
+        if folder.startswith(str(place)) and re.search(rf"/{name}-\w+(/|$)", folder):
             found.append(int(process.name))
     return found

@@ -50,6 +50,11 @@ MISSING = servers.missing(*servers.WRITABLE)
             ["import", "push, s3", "100 of 48 x 48"],
             marks=pytest.mark.skipif(bool(MISSING), reason=MISSING),
         ),
+        ("search", "--seconds=0.1 --workers 1 --rounds=1", ["1 "]),
+        (
+            *("samplers", "--repeats=1 --trials=2 --images=50 --epochs=1"),
+            ["TPE ", "random", "grid", "TPE, pruned by the median"],
+        ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
     ],
 )

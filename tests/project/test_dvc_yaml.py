@@ -20,6 +20,7 @@ import train
 from conftest import REPOSITORY, Project
 from convline import pipeline
 from convline.commands.gate import Gate
+from convline.search.space import Search
 from networks import convnet, resnet
 
 RECORDER = REPOSITORY / "tests/recorder.py"
@@ -35,6 +36,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "convnet": convnet.Params,
     "resnet": resnet.Params,
     "gate": Gate,
+    "search": Search,
 }
 WHOLE = ("preprocess", "export")  # depend on all of a dataset's entry
 COMPUTING = ("train", "evaluate", "export")  # with Keras

@@ -97,7 +97,7 @@ def test_whatever_dies(team: Team, cluster: Dask) -> None:
         rate = yaml.safe_load((b.path / "params.yaml").read_text())["learning_rate"]
         assert (b.path / "models/model.keras").read_text().startswith(f"{rate} "), name
     assert cluster.left() == []
-    assert [pid for name in names for pid in of_trial(name)] == []
+    assert [pid for name in names for pid in of_trial(name, cluster.folder)] == []
 
 
 @slow
@@ -217,6 +217,7 @@ def test_on_slurm(team: Team, tmp_path: Path) -> None:
     with slurm(place, nodes=2) as environment:
         jobs = subprocess.Popen(
             [sys.executable, "-c", jobs_script(local)],
+            cwd=local,  # where jobs write what they print
             env=workers_environment(a) | environment | {"NAP": "0.2"},
             stdout=subprocess.PIPE,
             text=True,

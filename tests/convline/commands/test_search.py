@@ -19,7 +19,9 @@ slow = pytest.mark.slow
 @pytest.fixture
 def alone(fresh: Project, tmp_path: Path) -> Project:
     """A project that shares nothing, and pretends to train."""
-    return pretend(fresh.copy(tmp_path / "project"), trials=3)
+    project = pretend(fresh.copy(tmp_path / "project"), trials=3)
+    project.shell["TMPDIR"] = str(tmp_path)  # where trials are
+    return project
 
 
 def lines(output: str, name: str) -> list[str]:
@@ -157,7 +159,7 @@ def test_changes_that_trials_would_not_have(alone: Project) -> None:
 def test_ctrl_c_and_again(alone: Project) -> None:
     alone.shell |= {"NAP": "1.5", **fork_server.NEW}
     search = alone.start("python", "-u", "src", "search", "demo")
-    until(lambda: of_trial("demo-0"))
+    until(lambda: of_trial("demo-0", alone.path.parent))
     search.send_signal(signal.SIGINT)
     output, _ = search.communicate(timeout=240)
     assert search.returncode == 130, output
@@ -169,13 +171,13 @@ def test_ctrl_c_and_again(alone: Project) -> None:
 
     search = alone.start("python", "-u", "src", "search", "demo")
     running = f"demo-{len(first)}"
-    until(lambda: of_trial(running))
+    until(lambda: of_trial(running, alone.path.parent))
     for _ in range(2):
         search.send_signal(signal.SIGINT)
         until(lambda: True)
     output, _ = search.communicate(timeout=240)
     assert search.returncode == 130, output
-    until(lambda: not of_trial(running))
+    until(lambda: not of_trial(running, alone.path.parent))
     alone.convline("search", "demo")
     assert sorted(experiments(alone)) == ["demo-0", "demo-1", "demo-2"]
     assert first.items() <= experiments(alone).items()
@@ -185,10 +187,10 @@ def test_ctrl_c_and_again(alone: Project) -> None:
 def test_a_killed_search_goes_on(alone: Project) -> None:
     alone.shell |= {"NAP": "1.5", **fork_server.NEW}
     search = alone.start("python", "-u", "src", "search", "demo")
-    until(lambda: of_trial("demo-0"))
+    until(lambda: of_trial("demo-0", alone.path.parent))
     search.kill()
     search.communicate()
-    until(lambda: not of_trial("demo-0"))
+    until(lambda: not of_trial("demo-0", alone.path.parent))
     assert experiments(alone) == {}
     result = alone.convline("search", "demo")
     assert lines(result.stdout, "demo")[0].startswith("search: demo-")

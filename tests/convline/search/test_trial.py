@@ -92,12 +92,12 @@ def test_nothing_is_left_of_a_trial_that_is_stopped(
     process = started(project, folder, spec(project), NAP="60")
     # The stage runs, as a grandchild
     until(lambda: (folder / "project/metrics/history").exists())
-    assert len(of_trial("demo-0")) > 1
+    assert len(of_trial("demo-0", tmp_path)) > 1
     process.stdin.write(word)
     process.stdin.close()
     process.stdin = None
     assert not [line for line in told(process) if "state" in line]
-    until(lambda: not of_trial("demo-0"))
+    until(lambda: not of_trial("demo-0", tmp_path))
     assert not folder.exists()
     assert experiments(project) == {}
 
