@@ -392,7 +392,7 @@ def test_dvc_forwards_the_agent_unless_it_sees_none(team: Team) -> None:
                 push = f"{command}dvc push"
                 assert push.removeprefix("dvc push") in SHARING
                 a.run("bash", "-c", push, SSH_AUTH_SOCK=str(team.folder / "agent"))
-                assert ("auth-agent-req" in log.read_text()[start:]) == forwarded
+                assert (b"auth-agent-req" in log.read_bytes()[start:]) == forwarded
         finally:
             agent.terminate()
 
