@@ -103,7 +103,7 @@ class Search:
                 )
             project.check_shared(commit, f"{name}-0", self.place)
             if self.place.remote and not pushed.has_data("HEAD"):
-                raise Problem("trials on other machines need that data first")
+                raise Problem("trials pull from the remote: push that data first")
             return commit
         for key in ("vary", "metric", "direction"):
             if kept[key] != getattr(self.settings, key):

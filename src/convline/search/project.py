@@ -21,13 +21,12 @@ ADDRESS = {"url", "endpointurl", "port"}  # what DVC's options say of the place 
 class Destination:
     """Where experiments go: a git repository for their names and a DVC remote for their data.
 
-    `remote` has the name and options of the DVC remote. It is None where the names go to this
-    project itself and the data to its own cache. `cache` is that of this project where trials run
-    on this machine, and None elsewhere.
+    `remote` has the name and options of the DVC remote. Without one, names go to this project and
+    data to its cache. `cache` is this project's cache, for trials that run on this machine only.
     """
 
     origin: str
-    remote: dict[str, Any] | None
+    remote: dict[str, str] | None
     cache: str | None
 
 

@@ -3,9 +3,9 @@
 import copy
 import importlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StrictBool, model_validator
@@ -187,7 +187,7 @@ def dimension(name: str, value: object, now: Value) -> Choices | Numbers:
 
 
 def current(name: str, values: dict[Any, Any], used: set[str]) -> Value:
-    """The value of the parameter `name` in params.yaml. Raises `Problem` where none is varied."""
+    """The value of `name` in params.yaml. Raises `Problem` if it cannot be varied."""
     source = f"{PARAMS}: search.vary.{name}"
     top, *path = name.split(".")
     known = sorted({key for key in {*used, *pipeline.networks()} if key in values})
@@ -211,7 +211,7 @@ def current(name: str, values: dict[Any, Any], used: set[str]) -> Value:
 
 def check(dimensions: dict[str, Choices | Numbers], values: dict[Any, Any]) -> None:
     """Raise `Problem` where a stage would reject an edge of a dimension."""
-    _accepted(values, f"{PARAMS}")
+    _accepted(values, str(PARAMS))
     start = copy.deepcopy(values)
     for name, one in dimensions.items():
         _set(start, name, one.edges[0])
@@ -267,7 +267,8 @@ def check_metric(settings: Search, repo: "Repo") -> None:
 def of_test_images(stages: "list[Stage]") -> list["Stage"]:
     """The stages that read the processed test images, or what such a stage writes."""
     reading: list[Stage] = []
-    of_test = {str(path) for path in _test_files(stages)}
+    outs = [out.def_path for stage in stages for out in stage.outs]
+    of_test = {path for path in outs if fnmatch(path, str(PROCESSED / TEST))}
 
     def touches(path: str) -> bool:
         return any(
@@ -285,15 +286,6 @@ def of_test_images(stages: "list[Stage]") -> list["Stage"]:
             return reading
         reading += more
         of_test |= {out.def_path for stage in more for out in stage.outs}
-
-
-def _test_files(stages: "list[Stage]") -> Iterator[str]:
-    from fnmatch import fnmatch
-
-    for stage in stages:
-        for out in stage.outs:
-            if fnmatch(out.def_path, str(PROCESSED / TEST)):
-                yield out.def_path
 
 
 def overrides(values: dict[str, Value]) -> list[str]:

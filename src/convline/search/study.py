@@ -112,12 +112,9 @@ def fixed(name: str) -> dict[str, Any]:
     if not _path(name).exists():
         return {}
     storage = _storage(name)
-    names = optuna.get_all_study_names(storage)
-    return (
-        optuna.load_study(study_name=name, storage=storage).user_attrs.get(FIXED, {})
-        if (name in names)
-        else {}
-    )
+    if name not in optuna.get_all_study_names(storage):
+        return {}
+    return dict(optuna.load_study(study_name=name, storage=storage).user_attrs.get(FIXED, {}))
 
 
 def _path(name: str) -> Path:
@@ -125,6 +122,7 @@ def _path(name: str) -> Path:
 
 
 def _storage(name: str) -> optuna.storages.RDBStorage:
+    FOLDER.mkdir(exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     return optuna.storages.RDBStorage(f"sqlite:///{_path(name)}")

@@ -21,6 +21,11 @@ BEST = 3  # trials that --confirm runs again
 SHOWN = 10
 TEMPLATE = "search.html"
 POINT = {"type": "point", "filled": True}
+WORDS = {
+    TrialState.COMPLETE: "became experiments",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 Spec = dict[str, Any]  # of Vega-Lite
 
@@ -91,6 +96,13 @@ def value_text(value: Value) -> str:
     return shown(value) if isinstance(value, float) else str(value)
 
 
+def result(trial: FrozenTrial) -> str:
+    """The figure of a trial, or why it has none."""
+    if trial.state == TrialState.COMPLETE:
+        return shown(trial.value or 0.0)
+    return WORDS.get(trial.state, "not ended")
+
+
 def described(values: dict[str, Value]) -> str:
     """Parameters on one line."""
     return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
@@ -100,18 +112,13 @@ def text(study: Study, settings: Search) -> str:
     """The summary that a search prints at its end."""
     best = study.complete[:SHOWN]
     counts = Counter(trial.state for trial in study.trials)
-    words = {
-        TrialState.COMPLETE: "became experiments",
-        TrialState.PRUNED: "pruned",
-        TrialState.FAIL: "failed",
-    }
-    parts = [f"{counts[state]} {word}" for state, word in words.items() if counts[state]]
+    parts = [f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state]]
     lines = [f"\n{study.name}: of {counts.total()} trials, {', '.join(parts)}"]
     if not best:
         return lines[0]
     names = list(dict.fromkeys(name for trial in best for name in drawn(trial)))
     rows = [
-        [experiment(study, trial), shown(trial.value or 0.0)]
+        [experiment(study, trial), result(trial)]
         + [value_text(drawn(trial).get(name, "")) for name in names]
         for trial in best
     ]
@@ -166,7 +173,9 @@ def write_page(study: Study, settings: Search) -> None:
         "confirmed": confirmed(study),
         "plots": plots(study, settings, names),
     }
-    page = pages.render(TEMPLATE, {"shown": shown, "value_text": value_text}, facts)
+    page = pages.render(
+        TEMPLATE, {"shown": shown, "value_text": value_text, "result": result}, facts
+    )
     with files.written(page_path(study)) as file:
         file.write(page.encode())
 

@@ -1,9 +1,9 @@
 """A trial of a search: a clone of the project in which `dvc exp run` makes one experiment.
 
-Workers get this file as text and start it in a folder of its own, so it uses the standard library
-only. Its first line of stdin is a JSON object, see `Spec`; "prune" and "stop" may follow. Where
-stdin ends before, the worker is dead: the trial kills what it started, removes its folder and ends.
-On stdout it tells how it goes on, one JSON object a line; the last one has "state".
+Workers get this file as text and start it in a folder of its own, so it uses only the standard
+library. The first line of stdin is a JSON object, `Search.spec` in commands/search.py; "prune" and
+"stop" may follow. If stdin ends first, the worker is dead: the trial kills what it started, removes
+its folder and ends. On stdout it reports progress, one JSON object a line; the last has "state".
 """
 
 import json
@@ -43,7 +43,6 @@ class Trial:
         self.log = folder / "log"
         self.pruned = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._leaving = False
         self._lock = threading.Lock()
         self._seen = 0  # epochs of the history that were told
 
@@ -70,17 +69,23 @@ class Trial:
         self.leave()
 
     def leave(self) -> None:
-        """Kill what runs, remove the folder, end."""
+        """Kill what runs, remove the folder, end. Nothing starts or is told meanwhile."""
         with self._lock:
-            self._leaving = True
             if self._child:
                 _signal(self._child, signal.SIGKILL)
-        for _ in range(100):  # a killed process may still be writing
+            for _ in range(100):  # a killed process may still be writing
+                shutil.rmtree(self.folder, ignore_errors=True)
+                if not self.folder.exists():
+                    break
+                time.sleep(0.05)
+            os._exit(1)
+
+    def finish(self, outcome: dict[str, Any]) -> None:
+        """Remove the folder, tell the outcome, end."""
+        with self._lock:
             shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():
-                break
-            time.sleep(0.05)
-        os._exit(1)
+            say(**outcome)
+            os._exit(0)  # not waiting for the thread that reads stdin
 
     def _interrupt(self) -> None:
         """End the stage that runs as Ctrl-C would; kill it where that takes too long."""
@@ -154,7 +159,7 @@ class Trial:
         return outcome | {"rev": rev} if there == rev else self._known(there)
 
     def _published(self) -> str:
-        """The commit that origin has under the trial's name; "" where it has none."""
+        """The commit that origin has under the trial's name; "" if there is no such name."""
         command = ("ls-remote", self.spec["origin"], self.spec["ref"])
         found = persist("git ls-remote", lambda: self._git(*command, at="."))
         return found.split()[0] if found else ""
@@ -225,8 +230,6 @@ class Trial:
         environment["GIT_TERMINAL_PROMPT"] = "0"
         with self.log.open("wb") as log:
             with self._lock:
-                if self._leaving:
-                    raise Failed("stopped")
                 child = subprocess.Popen(
                     command,
                     cwd=self.folder / at,
@@ -298,9 +301,7 @@ def main() -> None:
         outcome = {"state": state, "reason": str(failure)}
     except Exception as error:
         outcome = {"state": "failed", "reason": f"{type(error).__name__}: {error}"}
-    shutil.rmtree(trial.folder, ignore_errors=True)
-    say(**outcome)
-    os._exit(0)  # not waiting for the thread that reads stdin
+    trial.finish(outcome)
 
 
 if __name__ == "__main__":

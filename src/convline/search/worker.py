@@ -18,10 +18,10 @@ Spec = dict[str, Any]
 
 
 class Offer(WorkerPlugin):
-    """Offers the cores of each worker whose environment is that of the search.
+    """Offers the cores of each worker whose environment is the search's own.
 
-    `versions` are the packages of that, by name; its Python is `python`. Any other worker offers
-    no core, so that it gets no trial, and says why in the topic `topic`.
+    `python` and `versions`, of packages by name, describe that environment. Any other worker offers
+    no cores, so it gets no trial, and says why in the topic `topic`.
     """
 
     name = "convline"
@@ -110,8 +110,6 @@ def tell(name: str, word: str, dask_worker: Worker) -> None:
     """Write a word, "prune" or "stop", to the trial `name` if it runs on this worker."""
     process = dask_worker.__dict__.get("convline_trials", {}).get(name)
     if process:
-        try:
+        with suppress(OSError):  # it has just ended
             process.stdin.write(word.encode() + b"\n")
             process.stdin.flush()
-        except OSError:  # it has just ended
-            pass

@@ -157,7 +157,7 @@ def test_changes_that_trials_would_not_have(alone: Project) -> None:
 
 @slow
 def test_ctrl_c_and_again(alone: Project) -> None:
-    alone.shell |= {"NAP": "1.5", **fork_server.NEW}
+    alone.shell |= {"NAP": "3", **fork_server.NEW}
     search = alone.start("python", "-u", "src", "search", "demo")
     until(lambda: of_trial("demo-0", alone.path.parent))
     search.send_signal(signal.SIGINT)
@@ -172,11 +172,14 @@ def test_ctrl_c_and_again(alone: Project) -> None:
     search = alone.start("python", "-u", "src", "search", "demo")
     running = f"demo-{len(first)}"
     until(lambda: of_trial(running, alone.path.parent))
-    for _ in range(2):
-        search.send_signal(signal.SIGINT)
-        until(lambda: True)
+    search.send_signal(signal.SIGINT)
+    assert search.stdout
+    next(line for line in search.stdout if f"no new trials; waits for {running}" in line)
+    search.send_signal(signal.SIGINT)
     output, _ = search.communicate(timeout=240)
     assert search.returncode == 130, output
+    assert f"search: ends {running}" in output
+    assert running not in experiments(alone)
     until(lambda: not of_trial(running, alone.path.parent))
     alone.convline("search", "demo")
     assert sorted(experiments(alone)) == ["demo-0", "demo-1", "demo-2"]

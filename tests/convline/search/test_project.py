@@ -1,7 +1,6 @@
 """What trials have to know of the project, and what stops a search before it begins."""
 
 import pytest
-import yaml
 
 from conftest import Project
 from convline.problems import Problem
@@ -101,7 +100,3 @@ def test_origin_has_to_have_the_commit(project: Project) -> None:
     (project.path.parent / "origin/HEAD").unlink()  # no repository any more
     with pytest.raises(Problem, match=r"git push .* failed"):
         search_project.check_shared(head, "demo-0", place)
-
-
-def test_the_section_is_in_params_yaml(project: Project) -> None:
-    assert "search" in yaml.safe_load((project.path / "params.yaml").read_text())

@@ -167,7 +167,7 @@ def test_workers_may_come_later(capsys: pytest.CaptureFixture[str]) -> None:
 
     def places(cores: int) -> int:
         found = original(cores)
-        driven.cluster.free = 2  # has joined meanwhile
+        driven.cluster.free = 4  # has joined meanwhile
         return found
 
     driven.cluster.places = places  # type: ignore[method-assign]
