@@ -12,7 +12,9 @@ from dvc.dependency import ParamsDependency
 from pydantic import ConfigDict, Field
 
 from convline import pipeline
+from convline.devices import of_first
 from convline.params import Schema
+from convline.problems import Problem
 
 
 class Record(Schema):
@@ -53,6 +55,18 @@ def record(stage: str) -> Record:
             else:
                 deps[dep.def_path] = value
     return Record(stage=stage, params=params, deps=deps)
+
+
+def check_same(record: Record) -> None:
+    """Raise `Problem` where the first of several processes is about to run on something else."""
+    first = Record.model_validate_json(of_first(record.model_dump_json().encode()))
+    here, there = (_flat(one.params, one.deps, one.outs) for one in (record, first))
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            raise Problem(
+                f"{name[1]} is {here.get(name)} here, and {there.get(name)} in process 0: bring "
+                "all to the same commit and data"
+            )
 
 
 def contradiction(record: Record, lock: Any) -> str | None:
