@@ -27,7 +27,8 @@ class Share:
         return 0 in self.mine
 
     def __str__(self) -> str:
-        return f"{self.devices} devices in {self.processes} processes"
+        devices = "1 device" if self.devices == 1 else f"{self.devices} devices"
+        return f"{devices} in {self.processes} process{'es' if self.processes > 1 else ''}"
 
 
 ALONE = Share()

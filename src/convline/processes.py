@@ -109,14 +109,14 @@ def launched() -> Place:
         from jax._src.clusters import ClusterEnv  # as `jax.distributed.initialize` finds them
 
         address, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(
-            None, None, None, None, None, None
+            os.environ.get("JAX_COORDINATOR_ADDRESS"), None, None, None, None, None
         )
-        if address is None:
+        if None in (address, count, number):
             raise Problem(
                 "this launcher does not say where the first process is, as Open MPI 5 and later; "
                 f"use Slurm or Open MPI 4, or set {ADDRESS}, {COUNT} and {NUMBER}"
             )
-        given = {ADDRESS: address, COUNT: str(count), NUMBER: str(number)}
+        given = {ADDRESS: str(address), COUNT: str(count), NUMBER: str(number)}
     try:
         host, _, port = given[ADDRESS].split(",")[0].rpartition(":")
         place = Place(int(given[NUMBER]), int(given[COUNT]), host.strip("[]"), int(port))
@@ -334,7 +334,7 @@ def _watch(place: Place, peers: list[_Peer]) -> None:
     stderr = child.stderr.fileno() if child.stderr else -1
     listening: list[Any] = [progress, stderr, *peers]
     notes, batches, stopped, failed_at = b"", 0, False, 0.0
-    moved = time.monotonic()
+    said, moved = 0.0, time.monotonic()
     try:
         while True:
             ready, _, _ = select.select(listening, [], [], 0.5)
@@ -371,7 +371,7 @@ def _watch(place: Place, peers: list[_Peer]) -> None:
                 changed = os.waitid(
                     os.P_PID, child.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
                 )
-                stopped = bool(changed) and changed.si_code == os.CLD_STOPPED
+                stopped = changed is not None and changed.si_code == os.CLD_STOPPED
             elif stderr not in listening:  # all that it wrote is read
                 if code == 0:
                     for peer in peers:
@@ -380,7 +380,8 @@ def _watch(place: Place, peers: list[_Peer]) -> None:
                 failed_at = failed_at or now
                 if reason := _reason(code, notes, patient=now - failed_at < REASON_WITHIN):
                     raise Problem(f"{own} {reason}")
-            if not stopped:
+            if not stopped and now - said > 1:
+                said = now
                 for peer in peers:
                     peer.say(batches=batches)
     finally:

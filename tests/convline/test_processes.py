@@ -1,6 +1,6 @@
 """Several processes: whether all have come, and how all end where one does.
 
-No one computes here; tests/project/test_devices.py trains.
+No one computes here; tests/project/test_several_devices.py trains.
 """
 
 import os
