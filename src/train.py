@@ -43,7 +43,7 @@ def main() -> None:
 
     backend.configure(settings, settings.seed)
     share = devices.split(settings.devices)
-    provenance.check_same(made_from)
+    provenance.check_same(made_from, devices.of_first(made_from.model_dump_json().encode()))
     # What imports Keras comes only now
     from convline import models
     from convline.training import checkpoint, fit, history

@@ -12,7 +12,6 @@ from dvc.dependency import ParamsDependency
 from pydantic import ConfigDict, Field
 
 from convline import pipeline
-from convline.devices import of_first
 from convline.params import Schema
 from convline.problems import Problem
 
@@ -57,9 +56,12 @@ def record(stage: str) -> Record:
     return Record(stage=stage, params=params, deps=deps)
 
 
-def check_same(record: Record) -> None:
-    """Raise `Problem` where the first of several processes is about to run on something else."""
-    first = Record.model_validate_json(of_first(record.model_dump_json().encode()))
+def check_same(record: Record, of_first: bytes) -> None:
+    """Raise `Problem` where the first of several processes is about to run on something else.
+
+    `of_first` is its record in JSON.
+    """
+    first = Record.model_validate_json(of_first)
     here, there = (_flat(one.params, one.deps, one.outs) for one in (record, first))
     for name in here | there:
         if here.get(name) != there.get(name):
