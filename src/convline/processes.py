@@ -31,7 +31,7 @@ from convline.text import few, shortened
 ADDRESS = "KERAS_DISTRIBUTION_JOB_ADDRESSES"
 COUNT = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 NUMBER = "KERAS_DISTRIBUTION_PROCESS_ID"
-LAUNCHED = ("SLURM_STEP_NODELIST", "OMPI_COMM_WORLD_SIZE")  # Slurm and Open MPI set these
+LAUNCHED = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")  # by Slurm and Open MPI: how many
 CHILD = "CONVLINE_CHILD"  # the variable in which a child finds its place
 
 COME_WITHIN = 120.0  # seconds from the start of a process until all are there
@@ -104,8 +104,10 @@ def launched() -> Place:
     """
     given = {name: os.environ[name] for name in (ADDRESS, COUNT, NUMBER) if os.environ.get(name)}
     if not given:
-        if not any(name in os.environ for name in LAUNCHED):
+        if all(os.environ.get(name, "1") == "1" for name in LAUNCHED):
             return Place()
+        if "OMPI_COMM_WORLD_SIZE" not in os.environ and "SLURM_STEP_NODELIST" not in os.environ:
+            return Place()  # in a job of Slurm, and not started by srun
         from jax._src.clusters import ClusterEnv  # as `jax.distributed.initialize` finds them
 
         address, count, number, _ = ClusterEnv.auto_detect_unset_distributed_params(

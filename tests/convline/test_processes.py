@@ -158,6 +158,23 @@ def test_wrong_variables_are_refused(
         processes.launched()
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1", "SLURM_PROCID": "0"},
+        {"SLURM_NTASKS": "2", "SLURM_PROCID": "0"},
+        {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"},
+    ],
+)
+def test_one_process_of_a_launcher_is_alone(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As is one in a job of Slurm that srun has not started."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert processes.launched() == processes.Place()
+
+
 def test_open_mpi_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     with pytest.raises(Problem, match="does not say where the first process is, as Open MPI 5"):
