@@ -42,6 +42,7 @@ def on_jax(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
         distortion=0.5,
         label_smoothing=0.1,
         class_weight="balanced",
+        average_mirrored=True,
     )
     assert ran(repro(project)) == ["train", "evaluate", "export"]
     return project

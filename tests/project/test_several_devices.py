@@ -45,7 +45,7 @@ def on_two(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pro
         distortion=0.5,
         average_mirrored=True,
     )
-    project.stage("preprocess")
+    project.dvc("repro", "preprocess")
     result = project.stage("train", **NEW)
     assert result.returncode == 0, result.stderr
     return project
