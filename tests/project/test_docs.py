@@ -86,6 +86,7 @@ def test_the_commands_are_found() -> None:
         ("measurements", "floor", 1),
         ("measurements", "formats", None),
         ("measurements", "serve", None),
+        ("devices", "scaling", None),
     ],
 )
 def test_the_tables_are_those_of_the_benchmark(
