@@ -80,6 +80,7 @@ def test_the_commands_are_found() -> None:
         ("sharing", "remotes", None),
         ("pictures", "pictures", None),
         ("measurements", "recipes", 2),
+        ("measurements", "backends", None),
         ("measurements", "cost", 2),
         ("measurements", "startup", 2),
         ("measurements", "growth", 2),
