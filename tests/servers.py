@@ -27,7 +27,7 @@ NEEDED = {
     "ssh": ("sshd", "ssh", "ssh-agent", "ssh-keygen"),
     "s3": tuple(f"swift-{name}-server" for name in SWIFT),
     "https": ("openssl",),
-    "slurm": ("slurmctld", "slurmd", "sbatch", "scancel", "sinfo"),
+    "slurm": ("slurmctld", "slurmd", "sbatch", "scancel", "sinfo", "srun"),
 }
 S3_WRITER = {"AWS_ACCESS_KEY_ID": "team:writer", "AWS_SECRET_ACCESS_KEY": "writing"}
 S3_READER = {"AWS_ACCESS_KEY_ID": "team:reader", "AWS_SECRET_ACCESS_KEY": "reading"}

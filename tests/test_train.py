@@ -14,6 +14,7 @@ import pytest
 import inprocess
 from conftest import Project
 from convline.data import arrays
+from fork_server import NEW
 
 PROCESSED = Path("data/processed")
 HISTORY = Path("metrics/history/plots/metrics")
@@ -98,6 +99,24 @@ importlib.util.find_spec = lambda name, *rest: None if name == "jax" else find_s
     project.set_params(backend="jax")
     line = project.problem("train", PYTHONPATH=str(tmp_path))
     assert line.startswith("train: params.yaml: backend is jax, which is not installed; ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"devices": 0}, "devices is 0; it should be greater than or equal to 1"),
+        ({"devices": 2, "backend": "tensorflow"}, "devices is 2, which needs backend: jax"),
+        (
+            {"devices": 3, "backend": "jax"},
+            "batch_size is 32, which 3 devices cannot share equally; use a multiple of 3",
+        ),
+    ],
+)
+def test_wrong_numbers_of_devices_are_refused(
+    project: Project, changes: dict[str, object], expected: str
+) -> None:
+    project.set_params(**changes)
+    assert project.problem("train", **NEW) == f"train: params.yaml: {expected}"
 
 
 def test_images_too_small_for_the_network_are_refused(project: Project) -> None:

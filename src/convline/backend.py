@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from convline import imports, memory
+from convline import devices, imports, memory, processes
 from convline.params import Int, Schema
 from convline.problems import Problem
 
@@ -24,23 +24,26 @@ class BackendParams(Schema):
     threads: Annotated[Int, Field(ge=1, le=1024)]
 
 
-def choose(params: BackendParams) -> None:
-    """Choose the backend for a Keras that is imported later.
+def choose(params: BackendParams, count: int = 1) -> None:
+    """Choose the backend for a Keras that is imported later, which may use `count` devices.
 
-    Raises `Problem` where the backend is not installed.
+    Connects the processes of one training. Raises `Problem` where the backend is not installed, or
+    the processes do not fit the devices.
     """
     if importlib.util.find_spec(params.backend) is None:
         raise Problem(
             f"params.yaml: backend is {params.backend}, which is not installed; "
             f"`pip install {params.backend}` in the environment, or choose another"
         )
+    flags = devices.flags(count)
     os.environ["KERAS_BACKEND"] = params.backend
     if params.backend == "tensorflow":
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # its default differs between processors
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # notes on how TensorFlow was built
     else:
         os.environ["NPROC"] = str(params.threads)  # the size of XLA's thread pool
-        os.environ["XLA_FLAGS"] = "--xla_gpu_deterministic_ops=true"
+        os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {flags}".strip()
+        processes.join()
 
 
 def configure(params: BackendParams, seed: int = 0) -> None:

@@ -91,6 +91,18 @@ def _renumbered(config: Any, numbers: dict[int, int]) -> Any:
     return config
 
 
+def _uncompiled(config: Any) -> Any:
+    """`config` without what a model within it was trained by.
+
+    An optimizer has weights as soon as it is made, which JAX refuses where none should be.
+    """
+    if isinstance(config, list):
+        return [_uncompiled(item) for item in config]
+    if isinstance(config, dict):
+        return {key: _uncompiled(value) for key, value in config.items() if key != "compile_config"}
+    return config
+
+
 def _check_size(path: Path) -> None:
     """Raise `ValueError` where Keras would allocate far more than the size of the file.
 
@@ -113,7 +125,7 @@ def _check_size(path: Path) -> None:
                     sizes.extend(item.dtype.itemsize * math.prod(shape) for shape in shapes)
 
             file.visititems(note)
-        config = json.loads(archive.read("config.json"))
+        config = _uncompiled(json.loads(archive.read("config.json")))
     if sum(sizes) > most:
         raise ValueError("its weights declare far more than its size")
     try:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from convline import pipeline
 from convline.params import Schema
+from convline.problems import Problem
 
 
 class Record(Schema):
@@ -53,6 +54,21 @@ def record(stage: str) -> Record:
             else:
                 deps[dep.def_path] = value
     return Record(stage=stage, params=params, deps=deps)
+
+
+def check_same(record: Record, of_first: bytes) -> None:
+    """Raise `Problem` where the first of several processes is about to run on something else.
+
+    `of_first` is its record in JSON.
+    """
+    first = Record.model_validate_json(of_first)
+    here, there = (_flat(one.params, one.deps, one.outs) for one in (record, first))
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            raise Problem(
+                f"{name[1]} is {here.get(name)} here, and {there.get(name)} in process 0: bring "
+                "all to the same commit and data"
+            )
 
 
 def contradiction(record: Record, lock: Any) -> str | None:

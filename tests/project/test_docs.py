@@ -80,12 +80,14 @@ def test_the_commands_are_found() -> None:
         ("sharing", "remotes", None),
         ("pictures", "pictures", None),
         ("measurements", "recipes", 2),
+        ("measurements", "backends", None),
         ("measurements", "cost", 2),
         ("measurements", "startup", 2),
         ("measurements", "growth", 2),
         ("measurements", "floor", 1),
         ("measurements", "formats", None),
         ("measurements", "serve", None),
+        ("devices", "scaling", None),
     ],
 )
 def test_the_tables_are_those_of_the_benchmark(

@@ -91,9 +91,9 @@ def strike(process: subprocess.Popen[str], how: signal.Signals) -> str:
     return output
 
 
-def recovers(project: Project, stage: str, expected: dict[str, str]) -> str:
+def recovers(project: Project, stage: str, expected: dict[str, str], **environment: str) -> str:
     """Only `stage` runs again, and all ends in the expected bytes. Returns what is printed."""
-    output = project.dvc("repro")
+    output = project.dvc("repro", ok=True, **environment)
     assert ran(output) == [stage]
     assert project.hashes() == expected
     return output

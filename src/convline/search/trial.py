@@ -25,8 +25,16 @@ LONGEST_WAIT = 60.0  # seconds between two attempts
 ATTEMPTS = 10  # at `dvc exp run`, where something else than a stage fails: four minutes
 NEEDED = ("--pull", "--allow-missing")  # gets what a stage that runs needs, and nothing else
 GRACE = 60.0  # seconds that an interrupted training has to end
-# Dask sets these for its workers; a training must not depend on who starts it
-OF_DASK = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_")
+# Of the worker, on which a training must not depend: Dask sets the first four, and launchers of
+# several workers the others, by which a training would take them for its own processes
+OF_WORKER = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MALLOC_TRIM_THRESHOLD_",
+    "SLURM_NTASKS",
+    "OMPI_COMM_WORLD_SIZE",
+)
 
 
 class Failed(Exception):
@@ -221,7 +229,7 @@ class Trial:
 
         What it prints is in the log, which has only the last command's.
         """
-        environment = {key: value for key, value in os.environ.items() if key not in OF_DASK}
+        environment = {key: value for key, value in os.environ.items() if key not in OF_WORKER}
         # `python` in the stages of dvc.yaml has to be this one
         environment["PATH"] = os.pathsep.join(
             [str(Path(sys.executable).parent), environment.get("PATH", os.defpath)]

@@ -10,6 +10,7 @@ import numpy as np
 from convline import backend, models
 from convline.data.arrays import Bytes, Labelled
 from convline.data.batches import Batches
+from convline.devices import ALONE, Share
 from convline.problems import Problem
 from convline.training.checkpoint import Checkpoint
 from convline.training.recipe import Recipe
@@ -63,7 +64,7 @@ def fit(
     begin = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.begin(epoch))
     model.fit(
         backend.feed(batches),
-        validation_data=backend.feed(Batches(validation)),
+        validation_data=backend.feed(Batches(validation, share=batches.share)),
         initial_epoch=finished,
         epochs=recipe.epochs,
         class_weight=class_weights(recipe, batches.data.labels),
@@ -82,7 +83,7 @@ def fit(
 
 
 def with_mirror_images(
-    model: keras.Model, validation: Labelled, recipe: Recipe, kept: Kept
+    model: keras.Model, validation: Labelled, recipe: Recipe, kept: Kept, share: Share = ALONE
 ) -> tuple[keras.Model, Kept]:
     """`model`, averaged over images and their mirror images, and its own validation figures."""
     averaging = models.averaging_mirrored(model, validation.input_shape)
@@ -91,7 +92,7 @@ def with_mirror_images(
         metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         jit_compile=backend.jit_compile(),
     )
-    batches = backend.feed(Batches(validation))
+    batches = backend.feed(Batches(validation, share=share))
     figures = averaging.evaluate(batches, verbose=0, return_dict=True)
     return averaging, Kept(kept.epoch, figures["accuracy"], figures["loss"])
 

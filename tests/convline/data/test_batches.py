@@ -34,3 +34,24 @@ def test_batches_follow_the_order_of_the_images() -> None:
     assert np.concatenate(images)[:, 0, 0, 0].tolist() == list(range(11))
     assert np.array_equal(np.concatenate(labels), NUMBERED.labels)
     assert (images[0].dtype, labels[0].dtype) == (np.uint8, np.float32)
+
+
+@pytest.mark.parametrize(("images", "size"), [(10, 4), (11, 4), (2, 4), (10, 1)])
+@pytest.mark.parametrize("devices", [2, 5])
+def test_devices_count_every_image_as_often(images: int, size: int, devices: int) -> None:
+    """And get as many of each batch, in however many processes they are."""
+    from convline.data.batches import Batches
+    from convline.devices import Share
+
+    data = Labelled(NUMBERED.images[np.arange(images)], NUMBERED.labels[:images])
+    whole = Batches(data, size, Share(devices, range(devices)))
+    alone = [Batches(data, size, Share(devices, range(one, one + 1))) for one in range(devices)]
+    seen = []
+    for index in range(len(whole)):
+        parts = [batches[index] for batches in alone]
+        assert len({len(part) for part, _ in parts}) == 1
+        for together, apart in zip(whole[index], map(np.concatenate, zip(*parts)), strict=True):
+            np.testing.assert_array_equal(together, apart)
+        seen += whole[index][0][:, 0, 0, 0].tolist()
+    times = 1 if images % devices == 0 else devices
+    assert sorted(seen) == sorted(list(range(images)) * times)

@@ -167,12 +167,13 @@ def test_what_fails_for_a_while_is_tried_again(
     assert lines == [{"waiting": "git push: away"}] * 8
 
 
-def test_a_trial_depends_on_nothing_of_dask(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"])
+def test_a_trial_depends_on_nothing_of_its_worker(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv(name, "2")
     one = Trial({}, tmp_path)
-    script = "import os, shutil; print(os.environ.get('OMP_NUM_THREADS'), shutil.which('python'))"
+    script = f"import os, shutil; print(os.environ.get({name!r}), shutil.which('python'))"
     output = one._checked([sys.executable, "-c", script], at=".")
     expected = os.path.join(os.path.dirname(sys.executable), "python")  # noqa: PTH118, PTH120
     assert output.split() == ["None", expected]

@@ -190,6 +190,25 @@ def test_damaged_and_foreign_files_count_for_none(keras: Any, tmp_path: Path) ->
         assert restored(path.with_name(foreign)) == fresh
 
 
+def test_a_training_on_other_devices_is_not_resumed(keras: Any, tmp_path: Path) -> None:
+    from convline.devices import Share
+    from convline.problems import Problem
+    from convline.training.checkpoint import Checkpoint
+
+    path = tmp_path / "train.npz"
+    train(path, short(), weights_seed=0)
+    before = path.read_bytes()
+    model = network()
+    model.compile(optimizer="adam")
+    checkpoint = Checkpoint(path, "of this test", Share(2, range(1), 2))
+    with pytest.raises(Problem, match="is from a training on 1 device in 1 process, and 2 devices"):
+        checkpoint.restore(model)
+    assert path.read_bytes() == before
+    other = Checkpoint(path, "another", Share(2, range(1), 2))
+    other.restore(model)
+    assert not other.logs
+
+
 def fingerprint() -> str:
     """The fingerprint of a training in the working directory."""
     from convline import provenance
@@ -233,6 +252,7 @@ def test_the_fingerprint_changes_with_what_training_reads(
     [
         ({"seed": 1}, False),
         ({"epochs": 6}, False),
+        ({"devices": 2}, True),  # compared by itself, and named where it differs
         ({"convnet": {"dropout": 1e-9}}, False),
         ({"resnet": {"dropout": 1e-9}}, True),
         ({"gate": {"largest_fall": 1e-9}}, True),

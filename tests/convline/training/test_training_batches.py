@@ -11,6 +11,7 @@ import pytest
 
 import inprocess
 from convline.data.arrays import Labelled
+from convline.problems import Problem
 
 IMAGES, BATCH, EPOCHS = 11, 4, 4
 
@@ -162,3 +163,51 @@ def test_only_training_images_are_distorted() -> None:
     changed = fed(3, **DISTORTIONS)
     assert changed["training"] != fed(3)["training"]
     assert [epoch[-5:] for epoch in changed["validation"]] == [list(range(5))] * EPOCHS
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_draw_their_parts_of_each_batch(devices: int) -> None:
+    """Each alone as all together; what does not divide is left out, other images in each epoch."""
+    from convline.devices import Share
+    from convline.training.training_batches import TrainingBatches
+
+    recipe = inprocess.recipe(batch_size=BATCH, flip=True, noise=0.1, label_smoothing=0.1)
+    whole = TrainingBatches(numbered(IMAGES), recipe, 3, share=Share(devices, range(devices)))
+    alone = [
+        TrainingBatches(numbered(IMAGES), recipe, 3, share=Share(devices, range(one, one + 1)))
+        for one in range(devices)
+    ]
+    left_out = set()
+    for epoch in range(EPOCHS):
+        for batches in (whole, *alone):
+            batches.begin(epoch)
+        assert len(set(whole.order)) == IMAGES - IMAGES % devices
+        left_out |= set(range(IMAGES)) - set(whole.order)
+        for index in range(len(whole)):
+            parts = [batches[index] for batches in alone]
+            assert len({len(part) for part, _ in parts}) == 1
+            for together, apart in zip(whole[index], map(np.concatenate, zip(*parts)), strict=True):
+                np.testing.assert_array_equal(together, apart)
+    assert len(left_out) > IMAGES % devices
+
+
+def test_one_device_draws_as_if_it_had_no_number() -> None:
+    """Every model that was trained on one device depends on it."""
+    from convline.training.training_batches import TrainingBatches
+
+    recipe = inprocess.recipe(batch_size=BATCH, noise=0.5)
+    batches = TrainingBatches(numbered(IMAGES), recipe, seed=3)
+    assert batches.augment
+    batches.begin(1)
+    expected = batches.augment(
+        batches.data.images[batches.order[BATCH : 2 * BATCH]], np.random.default_rng([3, 1, 1])
+    )
+    np.testing.assert_array_equal(batches[1][0], expected)
+
+
+def test_fewer_images_than_devices_are_refused() -> None:
+    from convline.devices import Share
+    from convline.training.training_batches import TrainingBatches
+
+    with pytest.raises(Problem, match="devices is 12, but there are only 11 training images"):
+        TrainingBatches(numbered(IMAGES), inprocess.recipe(batch_size=12), 0, share=Share(12))
