@@ -51,7 +51,7 @@ def install(lock: Path, turn: int) -> None:
 
     Exits if one fails, or if the packages are not in the environment afterwards.
     """
-    print(f"Installing {lock} into .venv (2.9 GB, once)", flush=True)
+    print(f"Installing {lock} into .venv (3 GB, once)", flush=True)
     if VENV.is_symlink():
         VENV.unlink()
     elif VENV.exists():

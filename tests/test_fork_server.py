@@ -88,8 +88,8 @@ def test_a_fork_ends_with_its_client(clone: Project) -> None:
     ) as client:
         assert client.stdout
         process = int(client.stdout.readline())
-        assert process != client.pid
         client.kill()
+        assert process != client.pid
         assert client.stdout.read() == b""  # at its end, which the fork would hold open
 
 

@@ -6,6 +6,9 @@ from jinja2 import UndefinedError
 from convline import pages
 
 
+FILTERS = dict.fromkeys(("shown", "value_text", "result"), str)
+
+
 def facts(**changes: object) -> dict[str, object]:
     """What search.html shows of a search without trials."""
     return {
@@ -20,7 +23,7 @@ def facts(**changes: object) -> dict[str, object]:
 
 
 def test_text_is_escaped_and_the_style_is_in_the_page() -> None:
-    page = pages.render("search.html", {"shown": str, "value_text": str}, facts())
+    page = pages.render("search.html", FILTERS, facts())
     assert "<title>Search &lt;b&gt;</title>" in page
     assert "<b>" not in page
     assert "--accent" in page
@@ -30,4 +33,4 @@ def test_a_missing_fact_is_an_error() -> None:
     without = facts()
     del without["best"]
     with pytest.raises(UndefinedError, match="best"):
-        pages.render("search.html", {"shown": str, "value_text": str}, without)
+        pages.render("search.html", FILTERS, without)
