@@ -5,7 +5,6 @@ from jinja2 import UndefinedError
 
 from convline import pages
 
-
 FILTERS = dict.fromkeys(("shown", "value_text", "result"), str)
 
 
