@@ -1,11 +1,14 @@
 """Pages from templates: what comes from outside is escaped, and what is missing is an error."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from jinja2 import UndefinedError
 
 from convline import pages
 
-FILTERS = dict.fromkeys(("shown", "value_text", "result"), str)
+FILTERS: dict[str, Callable[..., Any]] = dict.fromkeys(("shown", "value_text", "result"), str)
 
 
 def facts(**changes: object) -> dict[str, object]:
