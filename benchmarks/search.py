@@ -53,7 +53,7 @@ def main() -> None:
     rows = []
     for count in options.workers:
         trials = count * options.rounds
-        seconds, cpu = measured(count, trials, options.seconds)
+        seconds, cpu, of_search = measured(count, trials, options.seconds)
         beyond = seconds / options.rounds - options.seconds
         rows.append(
             [
@@ -62,6 +62,7 @@ def main() -> None:
                 f"{seconds:.0f}",
                 f"{beyond:.1f}",
                 f"{cpu / trials:.1f}",
+                f"{of_search / trials:.2f}",
                 f"{3600 * trials / seconds:.0f}",
                 f"{3600 * count / options.seconds:.0f}",
             ]
@@ -72,7 +73,8 @@ def main() -> None:
         "Trials on many workers",
         f"A stage sleeps for {options.seconds:g} s. Beyond it, a trial clones, runs `dvc exp run`, "
         "`dvc push` and two git commands; the first round also waits for all workers. CPU seconds "
-        "are of all that a trial starts, and of its share of the workers.",
+        "are of all that a trial starts and of its share of the workers; those of the search, its "
+        "start included, are beside them.",
         table(
             [
                 "workers",
@@ -80,6 +82,7 @@ def main() -> None:
                 "seconds",
                 "beyond the stage, s a trial",
                 "CPU s a trial",
+                "of the search, CPU s a trial",
                 "trials an hour",
                 "without any overhead",
             ],
@@ -88,8 +91,11 @@ def main() -> None:
     )
 
 
-def measured(count: int, trials: int, seconds: float) -> tuple[float, float]:
-    """The wall time from the first trial's start to the last end, and the workers' CPU time."""
+def measured(count: int, trials: int, seconds: float) -> tuple[float, float, float]:
+    """The wall time from the first trial's start to the last end, and the CPU time.
+
+    The latter is that of the workers, and that of the search.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         project = stack.enter_context(copy_of_project())
@@ -126,8 +132,10 @@ def measured(count: int, trials: int, seconds: float) -> tuple[float, float]:
                 if " s); best " in line:
                     took = float(line.partition(" s); best ")[0].rpartition("; ")[2])
                     ends.append((time.perf_counter(), took))
-            if search.wait() or len(ends) != trials:
+            _, search.returncode, usage = os.wait4(search.pid, 0)
+            if search.returncode or len(ends) != trials:
                 sys.exit(f"the search ended with {len(ends)} of {trials} trials")
+            of_search = usage.ru_utime + usage.ru_stime
         finally:
             for one in workers:
                 one.terminate()
@@ -137,7 +145,7 @@ def measured(count: int, trials: int, seconds: float) -> tuple[float, float]:
             one.returncode = 0
             cpu += usage.ru_utime + usage.ru_stime
     start = min(end - took for end, took in ends)
-    return max(end for end, _ in ends) - start, cpu
+    return max(end for end, _ in ends) - start, cpu, of_search
 
 
 def sleeping(project: Project, trials: int, seconds: float, folder: Path) -> None:

@@ -277,7 +277,7 @@ class Project:
     def copy(self, path: Path) -> "Project":
         """A copy of the project at another place, its outputs and cache included."""
         shutil.copytree(self.path, path, symlinks=True)
-        return Project(path, self.mirror, self.shell)
+        return Project(path, self.mirror, dict(self.shell))
 
 
 def with_pets(fresh: Project, folder: Path, **params: object) -> Project:

@@ -100,3 +100,10 @@ def test_keras_on_another_backend_is_noticed(clone: Project) -> None:
         1,
         "Keras is on TensorFlow in a fork: run this with **fork_server.NEW\n",
     )
+
+
+def test_what_a_copy_s_shell_has_stays_there(clone: Project, tmp_path: Path) -> None:
+    """Or a test that forks nothing would do so for all that follow."""
+    copy = clone.copy(tmp_path / "copy")
+    copy.shell |= NEW
+    assert clone.shell == {}

@@ -81,6 +81,8 @@ def test_the_commands_are_found() -> None:
         ("pictures", "pictures", None),
         ("measurements", "recipes", 2),
         ("measurements", "backends", None),
+        ("measurements", "search", None),
+        ("measurements", "samplers", None),
         ("measurements", "cost", 2),
         ("measurements", "startup", 2),
         ("measurements", "growth", 2),
