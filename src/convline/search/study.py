@@ -72,8 +72,13 @@ class Study:
         return dict(self.optuna.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
     def ask(self) -> optuna.trial.Trial:
-        """A new trial, its parameters drawn and kept."""
-        trial = self.optuna.ask()
+        """A new trial, its parameters drawn and kept; or one that was killed before they were."""
+        begun = [
+            optuna.trial.Trial(self.optuna, one._trial_id)
+            for one in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+            if DRAWN not in one.user_attrs
+        ]
+        trial = begun[0] if begun else self.optuna.ask()
         trial.set_user_attr(DRAWN, json.dumps(self.space.draw(trial)))
         return trial
 

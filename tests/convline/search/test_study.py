@@ -71,10 +71,12 @@ def test_what_began_stays() -> None:
     assert study.fixed("other") == {}
 
 
-def test_a_trial_whose_parameters_were_never_kept_is_not_one() -> None:
+def test_a_trial_whose_parameters_were_never_kept_begins_again() -> None:
     opened().optuna.ask()  # killed before it drew
     assert opened().trials == []
     assert opened().unfinished() == []
+    assert [opened().ask().number for _ in range(2)] == [0, 1]
+    assert [one.number for one in opened().trials] == [0, 1]
 
 
 def test_other_seeds_are_kept() -> None:
