@@ -73,21 +73,20 @@ class Study:
 
     def ask(self) -> optuna.trial.Trial:
         """A new trial, its parameters drawn and kept; or one that was killed before they were."""
-        begun = [
-            optuna.trial.Trial(self.optuna, one._trial_id)
-            for one in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-            if DRAWN not in one.user_attrs
-        ]
-        trial = begun[0] if begun else self.optuna.ask()
+        killed = self._running(with_parameters=False)
+        trial = killed[0] if killed else self.optuna.ask()
         trial.set_user_attr(DRAWN, json.dumps(self.space.draw(trial)))
         return trial
 
     def unfinished(self) -> list[optuna.trial.Trial]:
         """The trials that began and did not end, because the search was stopped."""
+        return self._running(with_parameters=True)
+
+    def _running(self, with_parameters: bool) -> list[optuna.trial.Trial]:
         return [
             optuna.trial.Trial(self.optuna, one._trial_id)
-            for one in self.trials
-            if one.state == TrialState.RUNNING
+            for one in self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+            if (DRAWN in one.user_attrs) == with_parameters
         ]
 
     def tell(self, trial: optuna.trial.Trial, outcome: dict[str, Any], seconds: float) -> None:

@@ -25,8 +25,8 @@ LONGEST_WAIT = 60.0  # seconds between two attempts
 ATTEMPTS = 10  # at `dvc exp run`, where something else than a stage fails: four minutes
 NEEDED = ("--pull", "--allow-missing")  # gets what a stage that runs needs, and nothing else
 GRACE = 60.0  # seconds that an interrupted training has to end
-# Of the worker, on which a training must not depend: Dask sets the first four, and launchers of
-# several workers the others, by which a training would take them for its own processes
+# A training must not depend on its worker. Dask sets the first four for its workers; Slurm and Open
+# MPI set the others, and train would take all workers for processes of one training
 OF_WORKER = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
