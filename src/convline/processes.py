@@ -37,8 +37,8 @@ CHILD = "CONVLINE_CHILD"  # the variable in which a child finds its place
 COME_WITHIN = 120.0  # seconds from the start of a process until all are there
 SILENT_FOR = 15.0  # seconds after which a process that says nothing is dead or stopped
 STUCK_FOR = 600.0  # seconds without a batch: compiling the first step can take minutes
-REASON_WITHIN = 5.0  # seconds to wait for the reason of others where a child fails for want of them
-# In the error of a child that lost another
+REASON_WITHIN = 5.0  # seconds to wait for others to say why, where a child has only lost them
+# Words in the error of a child that lost another
 LOST = ("Gloo", "NCCL", "coordination", "Coordination")
 
 
@@ -198,6 +198,24 @@ class _Peer:
         with suppress(OSError):
             self.connection.sendall(json.dumps(message).encode() + b"\n")
 
+    def listen(self) -> bool:
+        """Note what the other one has said. False at the end, after it was done.
+
+        Raises `Problem` where it has ended before, or says why all should.
+        """
+        try:
+            messages = self.hear()
+        except EOFError:
+            if self.done:
+                return False
+            raise Problem(f"{self} has ended: it was killed, or the network was cut") from None
+        for message in messages:
+            if "end" in message:
+                raise Problem(message["end"])
+            self.done = message.get("done", self.done)
+            self.batches = message.get("batches", self.batches)
+        return True
+
     def hear(self) -> list[dict[str, Any]]:
         """The messages that have come. Raises `EOFError` at their end."""
         try:
@@ -219,7 +237,7 @@ def _be_parent(main: Callable[[], None]) -> None:
     peers: list[_Peer] = []
     try:
         place = _gather(place, peers)
-        _watch(place, peers)
+        _Watch(place, peers).until_done()
     except Problem as problem:
         for peer in peers:
             peer.say(end=str(problem))
@@ -317,107 +335,126 @@ def _come(place: Place, hello: dict[str, Any], peers: list[_Peer], until: float)
     return replace(place, jax_port=message["jax_port"])
 
 
-def _watch(place: Place, peers: list[_Peer]) -> None:
-    """Start the child, and return once it has ended well.
+@dataclass(eq=False)
+class _Pipe:
+    """A pipe from the child, and what has come through it."""
 
-    Raises `Problem` where this or another process fails, dies, is stopped or goes on no more.
-    """
-    progress, of_child = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, *sys.orig_argv[1:]],
-        env=os.environ | {CHILD: json.dumps(asdict(replace(place, progress=of_child)))},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL if place.number else None,
-        stderr=subprocess.PIPE,
-        pass_fds=[of_child],
-    )
-    os.close(of_child)
-    own = f"process {place.number} ({socket.gethostname()})"
-    stderr = child.stderr.fileno() if child.stderr else -1
-    listening: list[Any] = [progress, stderr, *peers]
-    notes, batches, stopped, failed_at = b"", 0, False, 0.0
-    said, moved = 0.0, time.monotonic()
-    try:
-        while True:
-            ready, _, _ = select.select(listening, [], [], 0.5)
-            before = batches + sum(peer.batches for peer in peers)
-            for source in ready:
-                if isinstance(source, _Peer):
-                    if not _heard(source):
-                        listening.remove(source)
-                elif received := os.read(source, 65536):
-                    if source == progress:
-                        batches += len(received)
-                    else:
-                        notes += received
-                else:  # the child has ended
-                    listening.remove(source)
-            now = time.monotonic()
-            if batches + sum(peer.batches for peer in peers) > before:
-                moved = now
-            for peer in peers:
-                if not peer.done and now - peer.heard > SILENT_FOR:
-                    raise Problem(
-                        f"{peer} has not answered for {SILENT_FOR:.0f} s: it was stopped, or its "
-                        "machine or network is down"
-                    )
-            if not place.number and now - moved > STUCK_FOR:
-                least = min([batches, *(peer.batches for peer in peers)])
-                last = [str(peer) for peer in peers if peer.batches == least]
-                last = [own, *last] if batches == least else last
-                raise Problem(
-                    f"no process has gone on for {STUCK_FOR:.0f} s; waiting for {few(last)}"
-                )
-            code = child.poll()
-            if code is None:
-                changed = os.waitid(
-                    os.P_PID, child.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
-                )
-                stopped = changed is not None and changed.si_code == os.CLD_STOPPED
-            elif stderr not in listening:  # all that it wrote is read
-                if code == 0:
-                    for peer in peers:
-                        peer.say(done=True)
-                    return
-                failed_at = failed_at or now
-                if reason := _reason(code, notes, patient=now - failed_at < REASON_WITHIN):
-                    raise Problem(f"{own} {reason}")
-            if not stopped and now - said > 1:
-                said = now
-                for peer in peers:
-                    peer.say(batches=batches)
-    finally:
-        child.kill()
-        child.wait()
-        os.close(progress)
+    descriptor: int
+    received: bytes = b""
+
+    def fileno(self) -> int:
+        """The pipe, for `select`."""
+        return self.descriptor
+
+    def listen(self) -> bool:
+        """Keep what has come. False at the end of the pipe."""
+        received = os.read(self.descriptor, 65536)
+        self.received += received
+        return bool(received)
 
 
-def _heard(peer: _Peer) -> bool:
-    """Note what a process has said. False at the end, after it was done.
+class _Watch:
+    """A parent's watch over its child, which it starts, and over the other processes."""
 
-    Raises `Problem` where it has ended before, or says why all should.
-    """
-    try:
-        messages = peer.hear()
-    except EOFError:
-        if peer.done:
+    def __init__(self, place: Place, peers: list[_Peer]) -> None:
+        self.own = f"process {place.number} ({socket.gethostname()})"
+        self.first = place.number == 0
+        self.peers = peers
+        progress, of_child = os.pipe()
+        self.child = subprocess.Popen(
+            [sys.executable, *sys.orig_argv[1:]],
+            env=os.environ | {CHILD: json.dumps(asdict(replace(place, progress=of_child)))},
+            stdin=subprocess.PIPE,
+            stdout=None if self.first else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[of_child],
+        )
+        os.close(of_child)
+        self.progress = _Pipe(progress)
+        self.stderr = _Pipe(self.child.stderr.fileno() if self.child.stderr else -1)
+        self.listening: list[_Pipe | _Peer] = [self.progress, self.stderr, *peers]
+        self.batches = 0  # of all processes, when last looked at
+        self.moved = self.said = self.now = time.monotonic()
+        self.failed_at: float | None = None
+
+    def until_done(self) -> None:
+        """Return once the child has ended well.
+
+        Raises `Problem` where this or another process fails, dies, is stopped or is stuck.
+        """
+        try:
+            while not self._done():
+                ready, _, _ = select.select(self.listening, [], [], 0.5)
+                for source in ready:
+                    if not source.listen():
+                        self.listening.remove(source)
+                self.now = time.monotonic()
+                self._check_that_all_answer()
+                if self.first:
+                    self._check_that_all_go_on()
+                self._report()
+        finally:
+            self.child.kill()
+            self.child.wait()
+            os.close(self.progress.descriptor)
+
+    def _done(self) -> bool:
+        """Whether the child has ended well. Raises `Problem` where it has failed."""
+        code = self.child.poll()
+        if code is None or self.stderr in self.listening:  # there may be more to read
             return False
-        raise Problem(f"{peer} has ended: it was killed, or the network was cut") from None
-    for message in messages:
-        if "end" in message:
-            raise Problem(message["end"])
-        peer.done = message.get("done", peer.done)
-        peer.batches = message.get("batches", peer.batches)
-    return True
+        if code == 0:
+            for peer in self.peers:
+                peer.say(done=True)
+            return True
+        self.failed_at = self.failed_at or self.now
+        patient = self.now - self.failed_at < REASON_WITHIN
+        if reason := _reason(code, self.stderr.received, patient):
+            raise Problem(f"{self.own} {reason}")
+        return False
+
+    def _check_that_all_answer(self) -> None:
+        for peer in self.peers:
+            if not peer.done and self.now - peer.heard > SILENT_FOR:
+                raise Problem(
+                    f"{peer} has not answered for {SILENT_FOR:.0f} s: it was stopped, or its "
+                    "machine or network is down"
+                )
+
+    def _check_that_all_go_on(self) -> None:
+        batches = {self.own: len(self.progress.received)}
+        batches |= {str(peer): peer.batches for peer in self.peers}
+        if sum(batches.values()) > self.batches:
+            self.batches, self.moved = sum(batches.values()), self.now
+        elif self.now - self.moved > STUCK_FOR:
+            least = min(batches.values())
+            last = [process for process, count in batches.items() if count == least]
+            raise Problem(f"no process has gone on for {STUCK_FOR:.0f} s; waiting for {few(last)}")
+
+    def _report(self) -> None:
+        """Tell the others once a second that this process goes on, unless its child is stopped."""
+        if self.now - self.said > 1 and not self._child_is_stopped():
+            self.said = self.now
+            for peer in self.peers:
+                peer.say(batches=len(self.progress.received))
+
+    def _child_is_stopped(self) -> bool:
+        if self.child.poll() is not None:
+            return False
+        changed = os.waitid(
+            os.P_PID, self.child.pid, os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
+        )
+        return changed is not None and changed.si_code == os.CLD_STOPPED
 
 
 def _reason(code: int, notes: bytes, patient: bool) -> str | None:
     """Why a child has failed, after its exit code and what it wrote to stderr.
 
-    None if others probably know the reason, and if it is worth waiting for it: `patient`.
+    None where the child has only lost another process, whose parent knows the reason, and as long
+    as it is worth waiting for that: `patient`.
     """
     text = notes.decode(errors="replace")
-    if code < 0 and code != -signal.SIGABRT:  # by which JAX ends a process that lost another
+    if code < 0 and code != -signal.SIGABRT:  # JAX aborts when it has lost another process
         return f"was killed by {signal.Signals(-code).name}"
     begin = f"{Path(sys.argv[0]).stem}: "
     lines = text.splitlines()
