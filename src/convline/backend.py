@@ -52,7 +52,9 @@ def configure(params: BackendParams, seed: int = 0) -> None:
     `choose` comes first, and before anything imports Keras.
     """
     memory.keep_freed()
-    with imports.lean(), imports.quiet():
+    # Where TensorFlow is installed, Keras would import it for every backend, only to seed it
+    unneeded = () if params.backend == "tensorflow" else ("tensorflow",)
+    with imports.lean(*unneeded), imports.quiet():
         import keras
 
         if params.backend == "tensorflow":
@@ -61,7 +63,7 @@ def configure(params: BackendParams, seed: int = 0) -> None:
             tf.config.threading.set_intra_op_parallelism_threads(params.threads)
             tf.config.threading.set_inter_op_parallelism_threads(params.threads)
             tf.config.experimental.enable_op_determinism()
-        keras.utils.set_random_seed(seed)  # imports TensorFlow, to seed it, where it is installed
+        keras.utils.set_random_seed(seed)
     # A keras.json in the home folder can change both
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")

@@ -15,21 +15,22 @@ HIDDEN = ("pandas", "sklearn")
 
 
 @contextmanager
-def lean() -> Iterator[None]:
-    """Import without HIDDEN, and exempt what is imported from garbage collection.
+def lean(*unneeded: str) -> Iterator[None]:
+    """Import without HIDDEN and `unneeded`, and exempt what is imported from garbage collection.
 
     The collector would scan its million objects again and again, at the exit too, although all
     are in use.
     """
-    before = {name: sys.modules[name] for name in HIDDEN if name in sys.modules}
-    sys.modules.update(dict.fromkeys(HIDDEN))  # type: ignore[arg-type]  # None: cannot be imported
+    hidden = (*HIDDEN, *unneeded)
+    before = {name: sys.modules[name] for name in hidden if name in sys.modules}
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: cannot be imported
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         gc.enable()
-        for name in HIDDEN:
+        for name in hidden:
             del sys.modules[name]
         sys.modules.update(before)
 

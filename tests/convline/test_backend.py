@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import inprocess
 from convline.data.arrays import Labelled
@@ -40,3 +41,20 @@ print(keras.config.floatx(), keras.config.image_data_format(), keras.config.back
 """
     output = inprocess.run(code, KERAS_HOME=str(tmp_path))
     assert output == "float32 channels_last tensorflow\n"
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_tensorflow_is_imported_for_itself_only(backend: str) -> None:
+    """It takes as long as all else that a stage on JAX imports. Later, it can be imported."""
+    code = f"""
+import sys
+from convline import backend
+params = backend.BackendParams(backend="{backend}", threads=1)
+backend.choose(params)
+backend.configure(params, seed=3)
+import keras
+imported = "tensorflow" in sys.modules
+import tensorflow
+print(imported, keras.backend.backend(), float(keras.random.uniform(()) >= 0))
+"""
+    assert inprocess.run(code) == f"{backend == 'tensorflow'} {backend} 1.0\n"

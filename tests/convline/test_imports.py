@@ -15,10 +15,10 @@ from convline.problems import Problem
 
 def test_what_is_hidden_cannot_be_imported_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also after an error; what was imported before is the same module."""
-    monkeypatch.setattr(imports, "HIDDEN", ("json", "colorsys"))
+    monkeypatch.setattr(imports, "HIDDEN", ("json",))
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with pytest.raises(ZeroDivisionError), imports.lean():
-        for name in imports.HIDDEN:
+    with pytest.raises(ZeroDivisionError), imports.lean("colorsys"):
+        for name in ("json", "colorsys"):
             with pytest.raises(ImportError):
                 importlib.import_module(name)
         raise ZeroDivisionError
