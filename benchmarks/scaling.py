@@ -7,12 +7,14 @@ anywhere, with the project's environment. Writes benchmarks/scaling.md.
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 
-from side_by_side import copy_of_project, recipe, report, table
+from side_by_side import REPOSITORY, copy_of_project, recipe, report, table
+
+sys.path.append(str(REPOSITORY / "tests"))
+import jobs
+import servers
 
 # Prints the milliseconds, at best, of a step of the network of params.yaml on 64 images or, if
 # argv[3] is not 0, of adding up arrays of so many float32, one from each device
@@ -95,23 +97,12 @@ def main() -> None:
 
 def milliseconds(folder: str, devices: int, processes: int, rounds: int, size: int) -> float:
     """What MEASURE prints, in as many processes."""
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-
-    def variables(number: int) -> Mapping[str, str]:
-        if processes == 1:
-            return {}
-        return {
-            "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
-            "KERAS_DISTRIBUTION_NUM_PROCESSES": str(processes),
-            "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
-        }
-
+    port = servers.free_port()
     members = [
         subprocess.Popen(
             [sys.executable, "-c", MEASURE, str(devices), str(rounds), str(size)],
             cwd=folder,
-            env=os.environ | variables(number),
+            env=os.environ | jobs.variables(number, processes, port),
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -7,6 +7,7 @@ import pytest
 import exports
 import servers
 from conftest import STAGES, Project
+from fork_server import NEW
 
 MISSING = servers.missing(*servers.WRITABLE)
 
@@ -55,6 +56,14 @@ MISSING = servers.missing(*servers.WRITABLE)
             *("samplers", "--repeats=1 --trials=2 --images=50 --epochs=1"),
             ["TPE ", "random", "grid", "TPE, pruned by the median"],
         ),
+        ("backends", "--recipes fast", ["fast   | TensorFlow", "fast   | JAX, from its cache"]),
+        (
+            *("scaling", "--rounds=1"),
+            [
+                "a step of the tutorial's network, 64 images",
+                "an exchange of the gradients of ResNet",
+            ],
+        ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
     ],
 )
@@ -70,6 +79,8 @@ def test_a_benchmark_writes_its_table(
         report.unlink()
     if name in ("predict", "ink"):  # which take a model that there is
         clone.dvc("repro")
+    if name in ("backends", "scaling"):
+        clone.shell |= NEW  # forks are on TensorFlow
     clone.run("python", f"benchmarks/{name}.py", *options.split())
     (report,) = reports.glob("*.md")
     for row in rows:
