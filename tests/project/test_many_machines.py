@@ -15,6 +15,7 @@ from servers import LOOPBACK, Storage, s3, slurm
 from teams import Team, found, on, skip_without
 
 slow = pytest.mark.slow
+TRIALS = 6
 SEARCHING = (REPOSITORY / "docs/search.md").read_text()
 
 
@@ -31,7 +32,7 @@ def cluster(tmp_path: Path, team: Team) -> Iterator[Dask]:
 def team(storage: Storage, reproduced: Project, tmp_path: Path) -> Team:
     """A team whose project pretends to train."""
     team = found(tmp_path, storage, reproduced)
-    pretend(team.first, trials=12 if storage.port == 0 else 6)  # 0: a folder, which is fast
+    pretend(team.first, trials=TRIALS)
     team.first.run("git", "push", "--quiet", "origin", "main")
     return team
 
@@ -179,8 +180,7 @@ def test_with_tls(team: Team, tmp_path: Path) -> None:
     a.shell = a.shell | secure
     folder = tmp_path / "secure"
     folder.mkdir()
-    path = a.path / "params.yaml"
-    path.write_text(path.read_text().replace("trials: 12", "trials: 1"))
+    a.set_params(search={"trials": 1})
     with dask(folder, a, "--protocol", "tls") as one:
         assert one.address.startswith("tls://")
         one.start("one")
@@ -237,5 +237,5 @@ def test_on_slurm(team: Team, tmp_path: Path) -> None:
         finally:
             jobs.kill()
             jobs.communicate()
-    assert len(experiments(a, "origin")) == 12
+    assert len(experiments(a, "origin")) == TRIALS
     assert not list(local.glob("dask-scratch-space/worker-*/demo-*"))
