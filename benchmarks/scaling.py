@@ -12,7 +12,7 @@ import sys
 
 from side_by_side import REPOSITORY, copy_of_project, recipe, report, table
 
-sys.path.append(str(REPOSITORY / "tests"))
+sys.path += [str(REPOSITORY / "src"), str(REPOSITORY / "tests")]
 import jobs
 import servers
 

@@ -56,7 +56,10 @@ MISSING = servers.missing(*servers.WRITABLE)
             *("samplers", "--repeats=1 --trials=2 --images=50 --epochs=1"),
             ["TPE ", "random", "grid", "TPE, pruned by the median"],
         ),
-        ("backends", "--recipes fast", ["fast   | TensorFlow", "fast   | JAX, from its cache"]),
+        (
+            *("backends", "--recipes fast"),
+            ["fast   |          TensorFlow", "fast   | JAX, from its cache"],
+        ),
         (
             *("scaling", "--rounds=1"),
             [
