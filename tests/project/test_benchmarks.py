@@ -64,7 +64,7 @@ MISSING = servers.missing(*servers.WRITABLE)
             *("scaling", "--rounds=1"),
             [
                 "a step of the tutorial's network, 64 images",
-                "an exchange of the gradients of ResNet",
+                "an exchange of the gradients of ResNet-50, 102.4 MB",
             ],
         ),
         ("startup", "--repeats=1", ["fetch", "train", "`dvc repro`, nothing to do"]),
