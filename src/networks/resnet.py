@@ -3,7 +3,8 @@
 After K. He et al., "Deep residual learning for image recognition", 2016, in the order that D. Page
 gives it in "How to train your ResNet", 2018: a stage begins with a convolution and a max pooling,
 and its blocks work on the smaller image. A block adds one convolution to its input, activated
-before it is added. Page's head, too: max pooling over the whole image, and logits scaled down.
+before it is added. Page's head, too: max pooling over the whole image, and logits scaled down. The
+activation is the GELU of D. Hendrycks and K. Gimpel, "Gaussian error linear units", 2016.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +41,7 @@ def build(input_shape: tuple[int, int, int], classes: int, params: Params) -> "k
 
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1 / 255)(image)
-    x = _activated(_stem(x))
+    x = _activated(_stem(x), trainable=False)
     for filters in params.filters:
         x = _convolution(x, filters)
         x = keras.layers.MaxPooling2D(2, padding=_padding(x))(x)
@@ -95,8 +96,9 @@ def _convolution(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
     return keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
 
 
-def _activated(x: "keras.KerasTensor") -> "keras.KerasTensor":
+def _activated(x: "keras.KerasTensor", trainable: bool = True) -> "keras.KerasTensor":
+    """`x`, normalized and activated. Normalization has weights to train only if `trainable`."""
     import keras
 
-    x = keras.layers.BatchNormalization(momentum=MOMENTUM)(x)
-    return keras.layers.Activation("relu")(x)
+    x = keras.layers.BatchNormalization(momentum=MOMENTUM, center=trainable, scale=trainable)(x)
+    return keras.layers.Activation("gelu")(x)

@@ -1,4 +1,4 @@
-"""Augmentation: images rotated, zoomed, shifted and distorted in one resampling, and mirrored.
+"""Augmentation: images rotated, zoomed, shifted and distorted in one resampling.
 
 Some are also put behind fog, covered in part, or made noisy.
 """
@@ -13,7 +13,7 @@ from convline.data.fog import foggy
 from convline.data.resampling import Floats, from_centre, sample
 
 # The parameters of a recipe; 0 leaves out
-CHANGES = ("rotation", "zoom", "shift", "distortion", "flip", "fog", "cutout", "noise")
+CHANGES = ("rotation", "zoom", "shift", "distortion", "fog", "cutout", "noise")
 CELLS = 7  # of an elastic displacement, along each side; they are 4 pixels wide for MNIST
 
 
@@ -28,7 +28,6 @@ class Augmentation:
     zoom: float  # at most; height and width each grow by a factor of 1 - zoom to 1 + zoom
     shift: float  # pixels, at most, in each direction; whole ones if nothing else is resampled
     distortion: float  # pixels: standard deviation of the elastic displacement in each direction
-    flip: bool  # whether half of the images, chosen at random, are mirrored left to right
     fog: float  # at most: the thickness of a veil over half of the images
     cutout: float  # of each side: a rectangle of any colour that hides a part of half of the images
     noise: float  # of white, at most: the standard deviation of noise in half of the images
@@ -36,7 +35,8 @@ class Augmentation:
     def __call__(self, images: Bytes, random: np.random.Generator) -> Bytes:
         """`images` (n, height, width, channels), each with a distortion of its own.
 
-        Pixels from beyond the border are 0. All channels of an image are distorted alike.
+        Pixels from beyond the border are 0, but for shifts by whole pixels, which mirror the image
+        there. All channels of an image are distorted alike.
         """
         if not (self.rotation or self.zoom or self.distortion) and self.shift == int(self.shift):
             result = shifted(images, int(self.shift), random)
@@ -45,7 +45,6 @@ class Augmentation:
             result[:, self._rows, self._columns] = sample(images, self.sources(len(images), random))
         # Drawn after the distortions, which are the same without them
         for most, change in (
-            (self.flip, mirrored),
             (self.fog, veiled),
             (self.cutout, cut_out),
             (self.noise, noisy),
@@ -109,11 +108,6 @@ def _bumps(size: int) -> Floats:
     return bumps.astype(np.float32)
 
 
-def mirrored(images: Bytes, _: float, __: np.random.Generator) -> Bytes:
-    """Images (n, height, width, channels), mirrored left to right."""
-    return images[:, :, ::-1]
-
-
 def veiled(images: Bytes, most: float, random: np.random.Generator) -> Bytes:
     """Images (n, height, width, channels), each behind fog of a thickness of up to `most`."""
     thickness = random.uniform(0, most, len(images)).astype(np.float32)
@@ -155,10 +149,11 @@ def noisy(images: Bytes, most: float, random: np.random.Generator) -> Bytes:
 def shifted(images: Bytes, most: int, random: np.random.Generator) -> Bytes:
     """Images (n, height, width, channels), each moved by up to `most` pixels in each direction.
 
-    By whole pixels, because interpolation would blur what is otherwise sharp. The rest is 0.
+    By whole pixels, because interpolation would blur what is otherwise sharp. What comes in is the
+    image mirrored at its border.
     """
     n, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     y, x = random.integers(0, 2 * most + 1, (2, n))
     return np.ascontiguousarray(np.moveaxis(windows[np.arange(n), y, x], 1, -1))

@@ -36,6 +36,9 @@ class TrainingBatches(Batches):
         self.divides = True
         self.seed = seed
         self.label_smoothing = recipe.label_smoothing
+        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+        # Whether each image is mirrored in even epochs; in odd ones, it is the others
+        self.mirrored = random.random(len(data.images)) < 0.5 if recipe.flip else None
         height, width = data.images.shape[1:3]
         changes = {key: getattr(recipe, key) for key in CHANGES}
         self.augment = (
@@ -53,6 +56,9 @@ class TrainingBatches(Batches):
     def part(self, index: int, device: int, rows: npt.NDArray[np.intp]) -> Batch:
         """The images of batch `index` for a device, distorted, and their smoothed labels."""
         images, labels = super().part(index, device, rows)
+        if self.mirrored is not None:
+            chosen = self.mirrored[rows] ^ bool(self.epoch % 2)
+            images[chosen] = images[chosen, :, ::-1]
         if self.augment:
             # Of one device, whose number is 0, the same as without a number
             random = np.random.default_rng([self.seed, self.epoch, index, device])

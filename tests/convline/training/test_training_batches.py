@@ -133,13 +133,30 @@ def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
 DISTORTIONS = {"rotation": 20, "zoom": 0.2, "shift": 1.5, "distortion": 0.5}
 
 
-def test_flip_alone_is_applied() -> None:
+def test_flip_mirrors_every_image_in_every_other_epoch() -> None:
+    """Half of them in each, chosen by the seed."""
     from convline.training.training_batches import TrainingBatches
 
-    same = np.arange(2, dtype=np.uint8).reshape(1, 1, 2, 1)
-    data = Labelled(np.repeat(same, 40, axis=0), numbered(40).labels)
-    batches = TrainingBatches(data, inprocess.recipe(batch_size=40, flip=True), seed=0)
-    assert {image.tobytes() for image in batches[0][0]} == {b"\0\1", b"\1\0"}
+    images = np.asarray(numbered(200).images).copy()
+    images[:, :, 0] = 255  # a bright left edge
+    data = Labelled(images, numbered(200).labels)
+    recipe = inprocess.recipe(batch_size=200, flip=True)
+    chosen = []
+    for seed in (0, 1):
+        batches = TrainingBatches(data, recipe, seed)
+        for epoch in range(3):
+            batches.begin(epoch)
+            images, _ = batches[0]
+            mirrored = images[:, 0, -1, 0] == 255
+            np.testing.assert_array_equal(images[~mirrored], data.images[batches.order[~mirrored]])
+            straight = images[mirrored, :, ::-1]
+            np.testing.assert_array_equal(straight, data.images[batches.order[mirrored]])
+            chosen.append(set(batches.order[mirrored]))
+    first, second, third, of_another_seed, *_ = chosen
+    assert 70 < len(first) < 130
+    assert second == set(range(200)) - first
+    assert third == first
+    assert of_another_seed not in (first, second)
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
