@@ -42,6 +42,7 @@ IMPORTED = (
     "networkx",
     "pandas",
     "pygit2",
+    "pyparsing",
     "sklearn.metrics",
     "tf2onnx.convert",
 )

@@ -45,12 +45,15 @@ def load(stage: str, schema: type[SchemaT]) -> SchemaT:
     """Read the parameters of `stage` from params.yaml.
 
     Raises `Problem` where `read` does; where params.yaml holds what looks like a misspelt key of
-    Convline; and where the stage does not depend on each key of `schema`, because DVC would not
-    notice when one of them changed.
+    Convline; where dvc.yaml lacks the stage; and where the stage does not depend on each key of
+    `schema`, because DVC would not notice when one of them changed.
     """
     settings = read(schema)
     with pipeline.opened() as repo:
-        declared = pipeline.declared(repo.stage.load_one(name=stage), str(PARAMS))
+        stages = {each.addressing: each for each in repo.index.stages}
+        if stage not in stages:
+            raise Problem(f"{PIPELINE} lacks the stage {stage}; git has it")
+        declared = pipeline.declared(stages[stage], str(PARAMS))
         if declared is not None and (missing := set(schema.model_fields) - declared):
             raise Problem(
                 f"{PIPELINE} lacks the params {', '.join(sorted(missing))} of the stage {stage}; "

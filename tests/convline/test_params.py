@@ -394,6 +394,15 @@ def test_a_pipeline_that_dvc_cannot_read_is_one_line(tmp_path: Path) -> None:
     assert str(refused.value) == one_line(refused.value)
 
 
+def test_a_pipeline_without_the_stage_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages:\n  fetch: {cmd: 'true'}\n")
+    with (
+        Repo.init(str(tmp_path), no_scm=True),
+        pytest.raises(Problem, match=r"^dvc\.yaml lacks the stage train; git has it$"),
+    ):
+        load(tmp_path, "train", yaml.safe_dump(DEFAULTS))
+
+
 @pytest.fixture
 def without_keras(tmp_path: Path) -> dict[str, str]:
     """Variables with which Python refuses to import Keras or a backend."""
