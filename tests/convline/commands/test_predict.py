@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -258,7 +259,9 @@ def test_ctrl_c_ends_it_with_130(here: Path) -> None:
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline() == f"{HEADER}\n".encode()  # then it awaits the picture
-        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # one that comes just before it reads is handled after that
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
         assert process.stderr.read().decode().splitlines()[-1] == "predict: interrupted"
     assert process.returncode == 130
 
