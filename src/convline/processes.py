@@ -401,7 +401,7 @@ class _Watch:
     def _done(self) -> bool:
         """Whether the child has ended well. Raises `Problem` where it has failed."""
         code = self.child.poll()
-        if code is None or self.stderr in self.listening:  # wait for the end of stderr
+        if code is None or self.stderr in self.listening:  # stderr is still being read
             return False
         if code == 0:
             for peer in self.peers:

@@ -37,7 +37,7 @@ class TrainingBatches(Batches):
         self.seed = seed
         self.label_smoothing = recipe.label_smoothing
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-        # Whether each image is mirrored in even epochs; in odd ones, it is the others
+        # Which images are mirrored in even epochs; the others are in odd ones
         self.mirrored = random.random(len(data.images)) < 0.5 if recipe.flip else None
         height, width = data.images.shape[1:3]
         changes = {key: getattr(recipe, key) for key in CHANGES}

@@ -259,7 +259,8 @@ def test_ctrl_c_ends_it_with_130(here: Path) -> None:
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline() == f"{HEADER}\n".encode()  # then it awaits the picture
-        while process.poll() is None:  # one that comes just before it reads is handled after that
+        # Python notices a Ctrl-C just before the read only when the read ends: press it again
+        while process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.1)
         assert process.stderr.read().decode().splitlines()[-1] == "predict: interrupted"
